@@ -1,0 +1,1 @@
+"""Built-in bridges: control from outside over OSC and MIDI."""

@@ -1,0 +1,1 @@
+"""Built-in plugins; each goes through the public hooks only, as a third party's would."""

@@ -1,0 +1,1 @@
+"""Generation over `soundforge.nn`; knows no plugin by name."""
