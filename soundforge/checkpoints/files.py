@@ -1,0 +1,262 @@
+"""Reading model files safely, and putting their tensors into modules.
+
+Every file that holds weights is read here. A model file may come from anybody, so nothing in it is ever
+executed: PyTorch files are read by the weights-only reader, safetensors hold no code at all. Files are
+memory-mapped and modules are built without storage (the meta device), so that a loaded model takes its
+size once.
+
+    model = build_empty(lambda: SeanetDecoder(config))
+    assign_state(model, read_tensors(path), source=str(path))
+
+Layouts: one `.safetensors` file, a sharded set with its index, a PyTorch `.bin` / `.pt` / `.th`, and the
+AudioCraft export `{'best_state': tensors, 'xp.cfg': YAML text, ...}` or `{'pretrained': name}`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from soundforge.checkpoints.xp_config import inert_omegaconf, parse_xp_config, plain_config
+from soundforge.errors import CheckpointError
+
+M = TypeVar("M", bound=nn.Module)
+
+_ZIP_MAGIC = b"PK\x03\x04"
+_MAX_NAMES_LISTED = 40
+_STAND_INS_LOCK = threading.Lock()
+# Order of preference inside a folder in the transformers layout.
+_FOLDER_FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+
+
+@dataclass(frozen=True)
+class AudioCraftFile:
+    """An AudioCraft export: weights with their configuration, or the name of another model.
+
+    Args:
+        path: the file.
+        tensors: state dictionary, memory-mapped; empty in the pointer form.
+        config: the resolved `xp.cfg` as plain dicts and lists; empty in the pointer form.
+        pretrained: name that the pointer form refers to (`facebook/encodec_32khz`), else None.
+    """
+
+    path: Path
+    tensors: dict[str, Tensor] = field(repr=False)
+    config: dict[str, Any] = field(repr=False)
+    pretrained: str | None = None
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """A JSON object from a file (`config.json`, an index)."""
+    path = _existing_file(path)
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError, RecursionError) as error:
+        raise CheckpointError(f"{path} is not readable JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path} holds a JSON {type(value).__name__}, expected an object")
+    return value
+
+
+def read_tensors(path: str | Path) -> dict[str, Tensor]:
+    """All tensors of a checkpoint in the transformers layout or a plain state dictionary.
+
+    Args:
+        path: a `.safetensors` file, an index (`*.index.json`) of a sharded set, a PyTorch file holding a
+            flat state dictionary, or a folder with any of these under the name transformers gives it.
+
+    Returns:
+        Name -> CPU tensor in the file's own dtype, memory-mapped where the format allows.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = _weights_in_folder(path)
+    path = _existing_file(path)
+    if path.name.endswith(".index.json"):
+        return _read_shards(path)
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    loaded = read_torch_file(path)
+    if not isinstance(loaded, dict):
+        raise CheckpointError(f"{path} holds a {type(loaded).__name__}, expected a dictionary of tensors")
+    return _only_tensors(loaded, path)
+
+
+def read_torch_file(path: str | Path, *, with_omegaconf: bool = False) -> Any:
+    """The object in a PyTorch file: tensors, numbers, text and containers of them; never code.
+
+    Args:
+        path: file written by `torch.save`, zip or legacy form.
+        with_omegaconf: also take `omegaconf` configuration objects, which some AudioCraft files pickle;
+            they are read as data by stand-ins and come back as plain dicts. omegaconf is not imported.
+
+    Raises:
+        CheckpointError: missing, truncated, corrupted, or holding anything else.
+    """
+    path = _existing_file(path)
+    with path.open("rb") as stream:
+        is_zip = stream.read(4) == _ZIP_MAGIC
+    stand_ins = inert_omegaconf() if with_omegaconf else contextlib.nullcontext()
+    try:
+        # PyTorch keeps the list of stand-ins per process, so two readers must not change it at once.
+        with _STAND_INS_LOCK, stand_ins:
+            # Only the zip form can be mapped; the legacy form (2019 and before) is read into memory.
+            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+        return plain_config(loaded) if with_omegaconf else loaded
+    except CheckpointError:
+        raise
+    except Exception as error:  # the unpickler raises whatever a broken stream makes it stumble over
+        raise CheckpointError(f"{path} was refused, nothing in it was executed: {_cause(error)}") from error
+
+
+def read_audiocraft(path: str | Path) -> AudioCraftFile:
+    """An AudioCraft export (`state_dict.bin`, `compression_state_dict.bin`)."""
+    path = _existing_file(path)
+    package = read_torch_file(path, with_omegaconf=True)
+    if not isinstance(package, dict):
+        raise CheckpointError(f"{path} holds a {type(package).__name__}, expected an AudioCraft dictionary")
+    pointer = package.get("pretrained")
+    if isinstance(pointer, str):
+        return AudioCraftFile(path, {}, {}, pointer)
+    state, text = package.get("best_state"), package.get("xp.cfg")
+    if isinstance(state, dict) and isinstance(state.get("model"), dict):
+        state = state["model"]  # a training checkpoint that was not exported
+    if not isinstance(state, dict) or text is None:
+        raise CheckpointError(
+            f"{path} is not an AudioCraft export: expected 'best_state' and 'xp.cfg' or 'pretrained', "
+            f"found {sorted(map(str, package))[:10]}"
+        )
+    config = text if isinstance(text, dict) else parse_xp_config(text, source=str(path))
+    return AudioCraftFile(path, _only_tensors(state, path), config)
+
+
+def build_empty(factory: Callable[[], M]) -> M:
+    """The module that `factory` makes, without storage, for inference; fill it with `assign_state`."""
+    with torch.device("meta"):
+        module = factory()
+    return module.eval().requires_grad_(False)
+
+
+def assign_state(
+    module: nn.Module, tensors: Mapping[str, Tensor], *, source: str, dtype: torch.dtype | None = None
+) -> None:
+    """Makes `tensors` the parameters and buffers of `module`, all of them or none.
+
+    The module takes the tensors over without copying (so they may stay memory-mapped), unless another
+    floating `dtype` is asked for. Nothing is assigned when anything is wrong.
+
+    Args:
+        module: usually from `build_empty`; its state dictionary says what is expected.
+        tensors: name -> tensor, exactly the module's names.
+        source: file or model name, for the error.
+        dtype: floating tensors are converted to it; None keeps the file's.
+
+    Raises:
+        CheckpointError: lists missing, surplus and misshapen tensors.
+    """
+    expected = module.state_dict(keep_vars=True)
+    missing = [name for name in expected if name not in tensors]
+    surplus = [name for name in tensors if name not in expected]
+    misshapen = [
+        f"{name} (expected {_describe(want)}, found {_describe(tensors[name])})"
+        for name, want in expected.items()
+        if name in tensors and not _fits(want, tensors[name])
+    ]
+    if missing or surplus or misshapen:
+        lists = [_listed("missing", missing), _listed("surplus", surplus), _listed("misshapen", misshapen)]
+        raise CheckpointError(f"{source} does not fit {type(module).__name__}: " + "; ".join(filter(None, lists)))
+    state = {}
+    for name in expected:
+        tensor = tensors[name].detach()
+        state[name] = tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
+    module.load_state_dict(state, strict=True, assign=True)
+    module.requires_grad_(False)
+    empty = [name for name, value in (*module.named_parameters(), *module.named_buffers()) if value.is_meta]
+    if empty:  # a buffer outside the state dictionary cannot come from a file: the module must make it later
+        raise CheckpointError(f"{type(module).__name__} keeps buffers that no checkpoint fills: {', '.join(empty)}")
+
+
+def _existing_file(path: str | Path) -> Path:
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"there is no file {path}")
+    return path
+
+
+def _weights_in_folder(folder: Path) -> Path:
+    for name in _FOLDER_FILES:
+        if (folder / name).is_file():
+            return folder / name
+    raise CheckpointError(f"{folder} holds no weights; expected one of {', '.join(_FOLDER_FILES)}")
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import safe_open
+
+    try:
+        with safe_open(str(path), framework="pt", device="cpu") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except Exception as error:
+        raise CheckpointError(f"{path} is not a readable safetensors file: {_cause(error)}") from error
+
+
+def _read_shards(index: Path) -> dict[str, Tensor]:
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
+        raise CheckpointError(f"{index} has no usable 'weight_map'")
+    tensors: dict[str, Tensor] = {}
+    for shard in sorted(set(weight_map.values())):
+        if Path(shard).name != shard or shard.endswith(".json"):
+            raise CheckpointError(f"{index} names a shard outside its folder: {shard!r}")
+        tensors.update(read_tensors(index.parent / shard))
+    absent = sorted(set(weight_map) - set(tensors))
+    if absent:
+        raise CheckpointError(f"the shards of {index} lack tensors: {_listed('missing', absent)}")
+    return tensors
+
+
+def _only_tensors(state: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
+    others = [str(name) for name, value in state.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
+    if others:
+        raise CheckpointError(f"{path} holds entries that are not tensors: {', '.join(others[:10])}")
+    return dict(state)
+
+
+def _fits(want: Tensor, have: Tensor) -> bool:
+    return want.shape == have.shape and want.is_floating_point() == have.is_floating_point()
+
+
+def _describe(tensor: Tensor) -> str:
+    kind = "" if tensor.is_floating_point() else f"{tensor.dtype} ".replace("torch.", "")
+    return f"{kind}{list(tensor.shape)}"
+
+
+def _listed(what: str, names: Iterable[str]) -> str:
+    names = list(names)
+    if not names:
+        return ""
+    more = f" and {len(names) - _MAX_NAMES_LISTED} more" if len(names) > _MAX_NAMES_LISTED else ""
+    return f"{len(names)} {what}: {', '.join(names[:_MAX_NAMES_LISTED])}{more}"
+
+
+def _cause(error: Exception) -> str:
+    """One line; PyTorch's own text is a page of advice that includes turning the protection off."""
+    refused = re.search(r"GLOBAL (\S+)", str(error))
+    if refused:
+        return f"it asks for {refused[1]}, which is not tensor data"
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {first[:160]}" if first else type(error).__name__
