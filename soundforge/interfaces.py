@@ -84,6 +84,10 @@ class ConditionContext:
         seed: the request's seed: anything random in a conditioner is derived from it.
         device: torch device of the model, as text.
         options: the request's `condition_options` for this condition.
+        window_start_frames: None when the generation fits one window. Otherwise the first frame of the window
+            that is made now, counted from the start of the whole sequence: a conditioner that takes audio then
+            reads it on from there, periodically, for `window_seconds`.
+        window_seconds: longest window of this generation (the checkpoint's, or the request's when shorter).
     """
 
     sample_rate: int
@@ -97,6 +101,8 @@ class ConditionContext:
     seed: int = 0
     device: str = "cpu"
     options: Mapping[str, Any] = field(default_factory=dict)
+    window_start_frames: int | None = None
+    window_seconds: float = 0.0
 
 
 @runtime_checkable
