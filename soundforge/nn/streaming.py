@@ -1,0 +1,199 @@
+"""Layers that run on a whole signal at once or piece by piece, with the same result.
+
+A signal `[B, C, n]` may be cut anywhere: feeding the pieces to `step` one after the other, the last with
+`last=True`, and joining the outputs gives what `forward` gives for the whole. A layer that looks ahead holds
+output back until the input it needs has come, and `last` makes it supply the right-hand edge as `forward`
+does. So a chain of layers, non-causal ones included, streams exactly with a constant delay and a constant
+amount of memory (SEANet: Tagliasacchi et al. 2020; EnCodec: Défossez et al. 2022).
+
+State is an object beside the layer, never inside it: one module serves many streams. Tensors in a state are
+replaced, not written to, so that a copied state may share them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+S = TypeVar("S")
+
+
+class StreamLayer(nn.Module):
+    """Base of the layers; the default is a layer that treats every sample by itself."""
+
+    def new_state(self) -> Any:
+        """State of a stream that has not begun; None for a layer without memory."""
+        return None
+
+    def step(self, x: Tensor, state: Any, last: bool) -> Tensor:
+        """The next piece `[B, C, n]`, n >= 0, to the outputs `[B, C', m]` that are final by now, m >= 0.
+
+        Args:
+            x: the piece; it is not changed.
+            state: from `new_state`; it is changed.
+            last: nothing comes after this piece.
+        """
+        out: Tensor = self(x)
+        return out
+
+    def ready(self, n: int) -> int:
+        """How many outputs `n` inputs of a long stream have made final, counted from its start."""
+        return n
+
+
+class Pointwise(StreamLayer):
+    """An activation as a layer.
+
+    Args:
+        function: a module that treats every sample by itself (`nn.ELU()`).
+    """
+
+    def __init__(self, function: nn.Module) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.function(x)
+        return out
+
+
+class Chain(nn.Sequential):
+    """Stream layers one after the other."""
+
+    def __iter__(self) -> Iterator[StreamLayer]:
+        return super().__iter__()  # type: ignore[return-value]
+
+    def new_state(self) -> list[Any]:
+        return [layer.new_state() for layer in self]
+
+    def step(self, x: Tensor, state: list[Any], last: bool) -> Tensor:
+        for layer, its_state in zip(self, state, strict=True):
+            x = layer.step(x, its_state, last)
+        return x
+
+    def ready(self, n: int) -> int:
+        for layer in self:
+            n = layer.ready(n)
+        return n
+
+
+@dataclasses.dataclass
+class ResidualState:
+    """Args:
+    block: state of the block.
+    waiting: `[B, C, w]` samples of the skip path whose counterpart the block still holds back.
+    """
+
+    block: list[Any]
+    waiting: Tensor | None = None
+
+
+class Residual(StreamLayer):
+    """`shortcut(x) + block(x)`, where the block keeps the length; the shortcut waits for it.
+
+    Args:
+        block: layers on the main path.
+        shortcut: a layer without memory (a 1-wide convolution), or None for the identity.
+    """
+
+    def __init__(self, block: Chain, shortcut: StreamLayer | None = None) -> None:
+        super().__init__()
+        self.block = block
+        self.shortcut = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        main: Tensor = self.block(x)
+        return main.add_(x if self.shortcut is None else self.shortcut(x))
+
+    def new_state(self) -> ResidualState:
+        return ResidualState(self.block.new_state())
+
+    def step(self, x: Tensor, state: ResidualState, last: bool) -> Tensor:
+        main = self.block.step(x, state.block, last)
+        skip = x if self.shortcut is None or x.shape[-1] == 0 else self.shortcut(x)
+        skip = join(state.waiting, skip)
+        n = main.shape[-1]
+        state.waiting = tail_of(skip, skip.shape[-1] - n)
+        return main.add_(skip[..., :n])
+
+    def ready(self, n: int) -> int:
+        return self.block.ready(n)
+
+
+class RunningLstm(StreamLayer):
+    """Forward-only LSTM over time with a skip connection: `[B, D, n]` to `[B, D, n]`.
+
+    Args:
+        dimension: D, also the hidden size.
+        n_layers: stacked LSTM layers.
+    """
+
+    def __init__(self, dimension: int, n_layers: int) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(dimension, dimension, n_layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._run(x, None)[0]
+
+    def new_state(self) -> LstmState:
+        return LstmState()
+
+    def step(self, x: Tensor, state: LstmState, last: bool) -> Tensor:
+        if x.shape[-1] == 0:
+            return x
+        y, state.hidden = self._run(x, state.hidden)
+        return y
+
+    def _run(self, x: Tensor, hidden: Any) -> tuple[Tensor, Any]:
+        by_time = x.permute(2, 0, 1)
+        y, hidden = self.lstm(by_time, hidden)
+        return (y + by_time).permute(1, 2, 0), hidden
+
+
+@dataclasses.dataclass
+class LstmState:
+    """Args:
+    hidden: what the LSTM carries, (h, c) each `[n_layers, B, D]`, or None at the start.
+    """
+
+    hidden: tuple[Tensor, Tensor] | None = None
+
+
+def join(held: Tensor | None, x: Tensor) -> Tensor:
+    """`x` behind what was held back."""
+    return x if held is None else torch.cat([held, x], dim=-1)
+
+
+def tail_of(x: Tensor, n: int) -> Tensor | None:
+    """A copy of the last `n` samples; None for none. Copied, because a view would keep all of `x` alive."""
+    return x[..., x.shape[-1] - n :].clone() if n > 0 else None
+
+
+def clone_state(state: S) -> S:
+    """A copy that goes its own way. Tensors are shared, which is safe since no layer writes to them."""
+    if isinstance(state, list):
+        return [clone_state(item) for item in state]  # type: ignore[return-value]
+    if dataclasses.is_dataclass(state) and not isinstance(state, type):
+        fields = {field.name: clone_state(getattr(state, field.name)) for field in dataclasses.fields(state)}
+        return dataclasses.replace(state, **fields)
+    return state
+
+
+_FAR = 1 << 12  # frames: beyond every edge effect
+
+
+def decoder_lookahead_frames(decoder: Chain, hop_length: int) -> int:
+    """Frames that a decoder must have beyond frame t before all samples of frame t are final."""
+    return -(-(_FAR * hop_length - decoder.ready(_FAR)) // hop_length)
+
+
+def encoder_lookahead_samples(encoder: Chain, hop_length: int) -> int:
+    """Samples that an encoder must have beyond the hop of frame t before frame t is final."""
+    samples = _FAR * hop_length
+    while encoder.ready(samples) < _FAR:
+        samples += 1
+    return samples - _FAR * hop_length

@@ -1,0 +1,237 @@
+"""Convolutions that pad like the published codecs, on a whole signal or in a stream.
+
+    one shot    | left pad |        signal        | right pad |
+    stream      | left pad | piece | piece | ...              |   right pad only when the last piece has come
+                     each step keeps the inputs that a later output still needs
+
+EnCodec pads so that n samples give ceil(n / stride) frames: `kernel - stride` in all, for causal layers on the
+left only, and as much more on the right as the last frame lacks. DAC pads a fixed amount on both sides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from soundforge.nn.streaming import StreamLayer, join, tail_of
+
+PAD_MODES = ("constant", "reflect", "replicate")
+
+
+def pad1d(x: Tensor, left: int, right: int, mode: str) -> Tensor:
+    """Pads `[B, C, n]` along time, also when n is too short for reflection.
+
+    Reflection needs more samples than it pads; a shorter signal gets zeros on its right first, and as many
+    samples are dropped at the end again. That is what EnCodec does, so a short signal's codes depend on it.
+    """
+    if left == 0 and right == 0:
+        return x
+    missing = max(left, right) - x.shape[-1] + 1
+    if mode != "reflect" or missing <= 0:
+        return F.pad(x, (left, right), mode)
+    return F.pad(F.pad(x, (0, missing)), (left, right), mode)[..., :-missing]
+
+
+@dataclass
+class ConvState:
+    """Args:
+    seen: input samples so far.
+    started: the left edge has been padded.
+    held: `[B, C, w]` input that later outputs need, padded once `started`.
+    edge: `[B, C, e]` the newest input samples, kept where the right edge is made from them.
+    """
+
+    seen: int = 0
+    started: bool = False
+    held: Tensor | None = None
+    edge: Tensor | None = None
+
+
+class StreamConv1d(StreamLayer):
+    """Convolution over time with its padding.
+
+    Args:
+        in_channels, out_channels, kernel_size, stride, dilation: as in `nn.Conv1d`.
+        left, right: padding in samples.
+        whole_frames: pad more on the right until the last frame is whole, so that n samples give
+            ceil(n / stride) frames.
+        pad_mode: one of `PAD_MODES`.
+        group_norm: keyword arguments of a normalisation over channels and time behind the convolution, or
+            None. It needs the whole signal, so a layer with it cannot stream.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        left: int,
+        right: int,
+        whole_frames: bool = False,
+        pad_mode: str = "constant",
+        group_norm: dict[str, float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(in_channels, out_channels, kernel_size, stride, dilation=dilation)
+        self.norm = None if group_norm is None else nn.GroupNorm(1, out_channels, **group_norm)  # type: ignore[arg-type]
+        self.stride = stride
+        self.dilation = dilation
+        self.span = (kernel_size - 1) * dilation + 1  # input samples under the kernel
+        self.left = left
+        self.right = right
+        self.whole_frames = whole_frames
+        self.pad_mode = pad_mode
+
+    def forward(self, x: Tensor) -> Tensor:
+        right = self._right(x.shape[-1])
+        if self.pad_mode == "constant" and self.left == right:
+            y = self._convolve(x, right)  # the convolution's own zeros: saves a copy of the signal
+        else:
+            y = self._convolve(pad1d(x, self.left, right, self.pad_mode))
+        return y if self.norm is None else self.norm(y)
+
+    def new_state(self) -> ConvState:
+        if self.norm is not None:
+            raise TypeError("group normalisation needs the whole signal; stream whole chunks instead")
+        return ConvState()
+
+    def step(self, x: Tensor, state: ConvState, last: bool) -> Tensor:
+        if x.shape[-1] == 0 and not last:
+            return self._nothing(x)
+        state.seen += x.shape[-1]
+        if not state.started:
+            x = join(state.held, x)
+            if last:
+                state.held = None
+                return self(x) if state.seen else self._nothing(x)
+            if state.seen <= self._start_after():
+                state.held = x.clone()  # the caller may reuse its buffer
+                return self._nothing(x)
+            state.started = True
+            self._remember_edge(x, state)
+            window = pad1d(x, self.left, 0, self.pad_mode)
+        else:
+            self._remember_edge(x, state)
+            window = join(state.held, x)
+        if last:
+            window = torch.cat([window, self._right_edge(window, state)], dim=-1)
+        n_frames = max(0, (window.shape[-1] - self.span) // self.stride + 1)
+        state.held = tail_of(window, window.shape[-1] - n_frames * self.stride)
+        return self._convolve(window) if n_frames else self._nothing(x)
+
+    def ready(self, n: int) -> int:
+        return max(0, (self.left + n - self.span) // self.stride + 1)
+
+    def _convolve(self, x: Tensor, padding: int = 0) -> Tensor:
+        return F.conv1d(x, self.conv.weight, self.conv.bias, self.stride, padding, self.dilation)
+
+    def _right(self, n: int) -> int:
+        return self.right + (-n % self.stride if self.whole_frames else 0)
+
+    def _start_after(self) -> int:
+        # The left edge of a reflected signal is made from the samples 1 to `left`.
+        return self.left if self.pad_mode == "reflect" else 0
+
+    def _remember_edge(self, x: Tensor, state: ConvState) -> None:
+        if self.pad_mode != "constant":
+            edge = join(state.edge, x)
+            state.edge = tail_of(edge, min(edge.shape[-1], self.right + self.stride))
+
+    def _right_edge(self, window: Tensor, state: ConvState) -> Tensor:
+        """`[B, C, right]`: at most right + stride - 1 samples, so `edge` reflects as the whole signal would
+        (where the whole signal is shorter than that, `edge` is the whole signal)."""
+        right = self._right(state.seen)
+        if self.pad_mode == "constant" or right == 0 or state.edge is None:
+            return window.new_zeros(*window.shape[:-1], right)
+        return pad1d(state.edge, 0, right, self.pad_mode)[..., -right:]
+
+    def _nothing(self, x: Tensor) -> Tensor:
+        return x.new_zeros(x.shape[0], self.conv.out_channels, 0)
+
+
+@dataclass
+class TransposedState:
+    """Args:
+    carry: `[B, C, overlap]` what the inputs so far add to the samples behind the newest frame, without bias.
+    to_trim: samples that are still to be dropped at the left edge.
+    """
+
+    to_trim: int
+    carry: Tensor | None = None
+
+
+class StreamConvTranspose1d(StreamLayer):
+    """Transposed convolution over time; `left` and `right` samples of its output are cut off.
+
+    In a stream neighbouring frames are overlap-added: a frame makes `kernel_size` samples, of which the last
+    `kernel_size - stride` wait for the frames that follow.
+
+    Args:
+        in_channels, out_channels, kernel_size, stride: as in `nn.ConvTranspose1d`; kernel_size >= stride.
+        left, right: samples cut off, together at most kernel_size - stride for published codecs.
+        group_norm: as in `StreamConv1d`; it comes before the cut.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int,
+        left: int,
+        right: int,
+        group_norm: dict[str, float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.conv = nn.ConvTranspose1d(in_channels, out_channels, kernel_size, stride)
+        self.norm = None if group_norm is None else nn.GroupNorm(1, out_channels, **group_norm)  # type: ignore[arg-type]
+        self.stride = stride
+        self.overlap = kernel_size - stride
+        self.left = left
+        self.right = right
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = self.conv.weight, self.conv.bias
+        cut_less_right = self.left - self.right
+        if self.norm is None and 0 <= cut_less_right < self.stride:
+            # `padding` cuts both sides alike and `output_padding` gives back on the right: saves a copy.
+            return F.conv_transpose1d(x, weight, bias, self.stride, self.left, cut_less_right)
+        y = F.conv_transpose1d(x, weight, bias, self.stride)
+        if self.norm is not None:
+            y = self.norm(y)
+        return y[..., self.left : y.shape[-1] - self.right]
+
+    def new_state(self) -> TransposedState:
+        if self.norm is not None:
+            raise TypeError("group normalisation needs the whole signal; stream whole chunks instead")
+        return TransposedState(to_trim=self.left)
+
+    def step(self, x: Tensor, state: TransposedState, last: bool) -> Tensor:
+        n = x.shape[-1]
+        y = x.new_zeros(x.shape[0], self.conv.out_channels, 0)
+        bias = self.conv.bias
+        if n:
+            full = F.conv_transpose1d(x, self.conv.weight, bias, self.stride)
+            if state.carry is not None:
+                full[..., : self.overlap] += state.carry
+            y = full[..., : n * self.stride]
+            state.carry = full[..., n * self.stride :].clone()
+            if bias is not None:
+                state.carry -= bias[:, None]
+        if last and state.carry is not None:
+            rest = state.carry[..., : self.overlap - self.right]
+            y = torch.cat([y, rest if bias is None else rest + bias[:, None]], dim=-1)
+            state.carry = None
+        dropped = min(state.to_trim, y.shape[-1])
+        state.to_trim -= dropped
+        return y[..., dropped:]
+
+    def ready(self, n: int) -> int:
+        return max(0, n * self.stride - self.left)
