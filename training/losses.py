@@ -1,0 +1,68 @@
+"""Spectral losses of the codec, and the log-mel distance by which codecs are compared."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+SIZES: tuple[int, ...] = (256, 512, 1024, 2048)
+_BANDS: dict[int, int] = {256: 32, 512: 48, 1024: 64, 2048: 80}
+FLOOR = 1e-5
+
+
+@lru_cache(maxsize=16)
+def mel_matrix(n_fft: int, bands: int, sample_rate: int = 32_000) -> Tensor:
+    """Triangular mel filters ``[n_fft // 2 + 1, bands]``, each summing to one, so that levels compare across sizes."""
+    def to_mel(hz: Tensor) -> Tensor:
+        return 2595.0 * torch.log10(1.0 + hz / 700.0)
+
+    edges = torch.linspace(float(to_mel(torch.tensor(30.0))), float(to_mel(torch.tensor(sample_rate / 2.0))), bands + 2)
+    hz = 700.0 * (10.0 ** (edges / 2595.0) - 1.0)
+    bins = torch.linspace(0, sample_rate / 2, n_fft // 2 + 1)
+    rise = (bins[:, None] - hz[None, :-2]) / (hz[1:-1] - hz[:-2])
+    fall = (hz[None, 2:] - bins[:, None]) / (hz[2:] - hz[1:-1])
+    matrix = torch.minimum(rise, fall).clamp_min(0.0)
+    # Narrow low bands may fall between two bins: give those their nearest bin.
+    empty = matrix.sum(0) < 1e-6
+    nearest = (bins[:, None] - hz[1:-1][None]).abs().argmin(0)
+    matrix[nearest[empty], empty.nonzero().flatten()] = 1.0
+    return matrix / matrix.sum(0, keepdim=True)
+
+
+def spectrum(samples: Tensor, n_fft: int) -> Tensor:
+    """Complex STFT ``[B, frames, bins]`` scaled so that a full-scale sine has magnitude about one half."""
+    window = torch.hann_window(n_fft, device=samples.device)
+    stft = torch.stft(samples, n_fft, n_fft // 4, window=window, center=True, pad_mode="constant", return_complex=True)
+    return stft.transpose(1, 2) / (n_fft / 2)
+
+
+def log_mel_distance(truth: Tensor, other: Tensor) -> Tensor:
+    """Mean absolute difference of log10 mel magnitudes over STFT sizes 256 to 2048, for samples ``[B, T]``."""
+    total = truth.new_zeros(())
+    for n_fft in SIZES:
+        matrix = mel_matrix(n_fft, _BANDS[n_fft]).to(truth.device)
+        a = (spectrum(truth, n_fft).abs() @ matrix).clamp_min(FLOOR).log10()
+        b = (spectrum(other, n_fft).abs() @ matrix).clamp_min(FLOOR).log10()
+        total = total + (a - b).abs().mean()
+    return total / len(SIZES)
+
+
+def codec_losses(truth: Tensor, made: Tensor) -> dict[str, Tensor]:
+    """Training losses for samples ``[B, T]``: log-mel, root-compressed magnitude, root-compressed complex spectrum."""
+    mel = truth.new_zeros(())
+    magnitude = truth.new_zeros(())
+    phase = truth.new_zeros(())
+    for n_fft in SIZES:
+        matrix = mel_matrix(n_fft, _BANDS[n_fft]).to(truth.device)
+        a, b = spectrum(truth, n_fft), spectrum(made, n_fft)
+        size_a = torch.sqrt(a.real**2 + a.imag**2 + 1e-12)
+        size_b = torch.sqrt(b.real**2 + b.imag**2 + 1e-12)
+        mel = mel + ((size_a @ matrix).clamp_min(FLOOR).log10() - (size_b @ matrix).clamp_min(FLOOR).log10()).abs().mean()
+        root_a, root_b = (size_a + 1e-7).sqrt(), (size_b + 1e-7).sqrt()
+        scale = root_a.mean() + 1e-3
+        magnitude = magnitude + (root_a - root_b).abs().mean() / scale
+        if n_fft in (512, 2048):
+            phase = phase + (a / root_a - b / root_b).abs().mean() / scale
+    return {"mel": mel / len(SIZES), "magnitude": magnitude / len(SIZES), "phase": phase / 2}
