@@ -1,0 +1,126 @@
+"""The chroma conditioner of MusicGen Melody.
+
+What is easy to get wrong, and exact here: the waves of a batch are zero-padded to the longest BEFORE chroma
+(padding is silence, silence is class C); the features are then repeated or cut to the length the model was
+trained with; the null melody is class C throughout, not zero; and in a generation beyond the window it is the
+wave that is read on periodically, not the features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from soundforge.audio import Waveform
+from soundforge.checkpoints.files import read_json
+from soundforge.clip import Clip
+from soundforge.errors import CheckpointError, ConditionError
+from soundforge.interfaces import Condition, ConditionContext, ConditionerSetup, Host
+from soundforge.nn.chroma import ChromaExtractor
+
+
+class ChromaConditioner:
+    """Feeds a chroma slot (see `soundforge.interfaces.Conditioner` for the calls).
+
+    Args:
+        extractor: waveform to chroma.
+        length: frames the features are repeated or cut to, or None to leave them as they are.
+        device: where the features are made.
+        max_samples: waves are cut to it first (transformers' feature extractor does), or None.
+        name: of the slot, for messages.
+
+    Request options: `source_separation`, a callable from Waveform to Waveform that takes drums and bass out
+    before the chroma; AudioCraft uses the vocals and other stems of a separator there.
+    """
+
+    def __init__(self, extractor: ChromaExtractor, length: int | None, *, device: str = "cpu",
+                 max_samples: int | None = None, name: str = "chroma") -> None:
+        self.extractor = extractor
+        self.length = length
+        self._device = device
+        self._max_samples = max_samples
+        self._name = name
+
+    def prepare(self, value: Any, context: ConditionContext) -> Tensor | None:
+        """A Waveform or Clip as mono samples `[T]` at the extractor's rate; None stays None."""
+        if value is None:
+            return None
+        if isinstance(value, Clip):
+            value = Waveform(value.waveform, value.sample_rate)
+        if not isinstance(value, Waveform):
+            raise ConditionError(f"condition {self._name!r} came as {type(value).__name__}, expected audio "
+                                 "(a soundforge.Waveform or Clip; soundforge.read(path) gives one)")
+        if value.n_samples == 0:
+            raise ConditionError(f"condition {self._name!r} came with no samples, expected some audio")
+        separate = context.options.get("source_separation")
+        if separate is not None:
+            value = _separated(separate, value, self._name)
+        mono = value.with_channels(1).resampled(self.extractor.sample_rate)
+        return torch.from_numpy(mono.samples[0].copy())
+
+    def encode(self, prepared: Sequence[Tensor | None], context: ConditionContext) -> Condition:
+        """One-hot chroma `[B, L, 12]`; every place is real, those of null items too."""
+        waves = [self._in_window(wave, context) for wave in prepared]
+        longest = max(wave.shape[0] for wave in waves)
+        batch = torch.zeros(len(waves), longest, device=self._device)
+        for row, wave in zip(batch, waves, strict=True):
+            row[: wave.shape[0]] = wave
+        features = self.extractor.one_hot(batch)
+        if self.length is not None:
+            repeats = -(-self.length // features.shape[1])
+            features = features.repeat(1, repeats, 1)[:, : self.length]
+        return Condition(features, torch.ones(features.shape[:2], dtype=torch.bool, device=features.device))
+
+    def _in_window(self, wave: Tensor | None, context: ConditionContext) -> Tensor:
+        if wave is None:
+            return torch.zeros(1)
+        if context.window_start_frames is not None:
+            rate = self.extractor.sample_rate
+            start = int(context.window_start_frames / context.frame_rate_hz * rate)
+            positions = torch.arange(start, start + int(context.window_seconds * rate))
+            wave = wave[positions % wave.shape[0]]
+        return wave if self._max_samples is None else wave[: self._max_samples]
+
+
+def _separated(separate: Any, wave: Waveform, name: str) -> Waveform:
+    if not callable(separate):
+        raise ConditionError(f"option 'source_separation' of condition {name!r} came as {type(separate).__name__}, "
+                             "expected a callable from Waveform to Waveform")
+    melody = separate(wave)
+    if not isinstance(melody, Waveform):
+        raise ConditionError(f"the source separation of condition {name!r} gave a {type(melody).__name__}, "
+                             "expected a Waveform")
+    return melody
+
+
+def make_chroma_conditioner(host: Host, setup: ConditionerSetup) -> ChromaConditioner:
+    """The extractor that the checkpoint describes.
+
+    Raises:
+        ConditionError: the slot has another width than the features.
+        CheckpointError: the stored window does not fit the configuration.
+    """
+    options: Mapping[str, Any] = setup.slot.options
+    if setup.layout == "transformers" and setup.folder and (setup.folder / "preprocessor_config.json").is_file():
+        options = {**read_json(setup.folder / "preprocessor_config.json"), **options}
+    rate = int(options.get("sample_rate", options.get("sampling_rate", 32000)))
+    window = int(options.get("n_fft", 1 << int(options.get("radix2_exp", 14))))
+    hop = int(options.get("hop_length", window // 4))
+    n_chroma = int(options.get("n_chroma", options.get("num_chroma", 12)))
+    if n_chroma != setup.slot.width:
+        raise ConditionError(f"slot {setup.slot.name!r} takes features of width {setup.slot.width}, but chroma "
+                             f"with {n_chroma} classes was configured")
+    stored = setup.tensors.get("window")
+    if stored is not None and stored.shape != (window,):
+        raise CheckpointError(f"the chroma window of the checkpoint has shape {list(stored.shape)}, "
+                              f"expected [{window}]")
+    extractor = ChromaExtractor(rate, n_chroma, window, hop, stored, device=setup.device)
+    length = options.get("length_frames")
+    if length is None and "segment_seconds" in options:
+        length = extractor.n_frames(int(rate * float(options["segment_seconds"])))
+    n_samples = options.get("n_samples")
+    return ChromaConditioner(extractor, None if length is None else int(length), device=setup.device,
+                             max_samples=None if n_samples is None else int(n_samples), name=setup.slot.name)
