@@ -338,11 +338,18 @@ class LoadOptions:
 
 @dataclass(frozen=True)
 class GeneratedChunk:
-    """A piece of a generation that streams: samples `[C, n]` float32 numpy at the model's rate, and the codes
-    `[K, m]` int64 that became known since the last chunk."""
+    """A piece of a generation that streams.
+
+    Args:
+        samples: `[C, n]` float32 numpy at the model's rate.
+        codes: `[K, m]` int64 numpy that became known since the last chunk, or None for a model without codes.
+        latents: `[D, m]` float32 numpy, what a model without codes made for its codec's decoder; a decoder other
+            than the codec's own takes them as it takes codes.
+    """
 
     samples: Any
-    codes: Any
+    codes: Any = None
+    latents: Any = None
 
 
 @runtime_checkable
@@ -350,17 +357,38 @@ class GenerativeModel(Protocol):
     """A model that is not a decoder LM over codes (flow matching, masked decoding, ...) and runs itself.
 
     `stream` yields for each request of the batch a list of chunks; it looks at `cancel` at least once per network
-    evaluation and calls `progress(done_frames, total_frames)`.
+    evaluation and calls `progress(done_frames, total_frames)`. Not thread-safe: the engine queues its callers.
+
+    Attributes:
+        name: of the checkpoint.
+        codec: what turns its codes or latents into sound; `sample_rate`, `channels`, `frame_rate_hz` are the codec's.
+        slots: the conditions it takes.
+        defaults: request keywords that differ from the contract's ("temperature", "top_p", "cfg", "seconds").
+        window_seconds: longest clip that it makes; `stream` raises `RequestError` beyond it.
+        continues: whether it can carry on from a prompt; `stream` raises `RequestError` for a prompt otherwise.
     """
 
     name: str
+    codec: Codec
     sample_rate: int
     channels: int
     frame_rate_hz: float
     slots: Sequence[Slot]
+    defaults: Mapping[str, Any]
+    window_seconds: float
+    continues: bool
 
-    def stream(self, requests: Sequence[GenerateRequest], *, cancel: CancelToken,
+    def stream(self, requests: Sequence[GenerateRequest], *, cancel: CancelToken, prompt: Tensor | None = None,
                progress: Callable[[int, int], None] | None = None) -> Iterator[list[GeneratedChunk]]:
+        """Generate a batch; every request has its seed set.
+
+        Args:
+            requests: one per clip; `conditions`, `options` and `noise` as the model documents.
+            cancel: looked at before every network evaluation; raises `CancelledError`.
+            prompt: codes `[B, K, P]` (or `[1, K, P]` for all) to carry on from; chunks then hold prompt and
+                continuation together.
+            progress: `progress(done_frames, total_frames)`, frames as a share of the work done.
+        """
         ...
 
 
@@ -386,21 +414,49 @@ class ModelFamilyDescriptor:
 
 @runtime_checkable
 class Decoder(Protocol):
-    """Codes to waveform by another road than the codec's own decoder (MultiBandDiffusion)."""
+    """Codes to waveform by another road than the codec's own decoder (MultiBandDiffusion). Thread-safe."""
 
-    def decode(self, codes: Tensor, *, seed: int, cancel: CancelToken,
-               progress: Callable[[int, int], None] | None = None) -> Tensor:
-        """Codes `[B, K, T]` to `[B, C, T * hop_length]`."""
+    def decode(self, codes: Tensor, *, seed: int | Sequence[int], cancel: CancelToken,
+               progress: Callable[[int, int], None] | None = None, noise: Any = None,
+               options: Mapping[str, Any] | None = None) -> Tensor:
+        """Codes `[B, K, T]`, or latents `[B, D, T]` (floating), to `[B, C, T * hop_length]`.
+
+        Args:
+            codes: int64 codes, or the codec's quantised latents.
+            seed: of the noise; one for all items, or one per item.
+            cancel: looked at before every network evaluation; raises `CancelledError`.
+            progress: `progress(done_frames, total_frames)`, frames as a share of the work done.
+            noise: replaces the noise drawn from the seed; its shape is the decoder's to say.
+            options: `GenerateRequest.decoder_options`.
+        """
         ...
 
 
 @dataclass(frozen=True)
+class DecoderSetup:
+    """What a decoder's factory is told.
+
+    Args:
+        codec: the codec whose codes it will take.
+        codec_name: its registered or published name ("encodec_32khz"), "" when it is not known.
+        folder: of the model's checkpoint (its own weights may lie there), or None.
+        device: torch device as text.
+    """
+
+    codec: Codec
+    codec_name: str = ""
+    folder: Path | None = None
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
 class DecoderDescriptor:
-    """A registered decoder; `codecs` names the codecs whose codes it takes; `factory(host, codec_name)`."""
+    """A registered decoder; `codecs` names the codecs whose codes it takes; `factory(host, setup)` raises
+    `CheckpointError` when its weights are missing or were trained for another codec."""
 
     name: str
     codecs: tuple[str, ...]
-    factory: Callable[[Host, str], Decoder]
+    factory: Callable[[Host, DecoderSetup], Decoder]
     summary: str = ""
 
 

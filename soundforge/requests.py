@@ -72,7 +72,12 @@ class GenerateRequest:
         window_seconds: context window, at most the checkpoint's own; None = the checkpoint's.
         stride_seconds: how far a window advances when the length exceeds it; None = the model's default.
         level_hold: keep the loudness of later windows at that of the first (mends the drift of long generations).
+        options: keywords of the model that no other field holds, by the name its family documents
+            (`{"decoding_steps": [20, 10, 10, 10]}`, `{"solver": "euler", "steps": 50}`).
         decoder: name of a registered decoder, or None for the codec's own.
+        decoder_options: keywords of that decoder (`{"steps": 20}`).
+        noise: float array that replaces the noise drawn from the seed, for models and decoders that start from
+            noise; its shape is theirs to say.
         splice: keep the prompt's own samples and crossfade (True), or decode everything afresh (False).
         only_new: leave the prompt out of the clip.
         crossfade_ms: length of the crossfade at a splice.
@@ -92,7 +97,10 @@ class GenerateRequest:
     window_seconds: float | None = None
     stride_seconds: float | None = None
     level_hold: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
     decoder: str | None = None
+    decoder_options: Mapping[str, Any] = field(default_factory=dict)
+    noise: Any = None
     splice: bool = False
     only_new: bool = False
     crossfade_ms: float = 10.0
@@ -134,13 +142,17 @@ class GenerateRequest:
         # The mappings are copied by hand: asdict would deep-copy the audio in them first.
         out: dict[str, Any] = {
             name: getattr(self, name) for name in self.__dataclass_fields__
-            if name not in ("sampling", "conditions", "condition_options", "guidance", "tags")
+            if name not in ("sampling", "conditions", "condition_options", "guidance", "tags", "options",
+                            "decoder_options", "noise")
         }
         out["sampling"] = asdict(self.sampling)
         out["conditions"] = {k: describe_value(v) for k, v in self.conditions.items()}
         out["condition_options"] = {k: dict(v) for k, v in self.condition_options.items()}
         out["guidance"] = dict(self.guidance)
         out["tags"] = dict(self.tags)
+        out["options"] = {k: describe_value(v) for k, v in self.options.items()}
+        out["decoder_options"] = {k: describe_value(v) for k, v in self.decoder_options.items()}
+        out["noise"] = _describe_noise(self.noise)
         return out
 
 
@@ -160,6 +172,17 @@ def describe_value(value: Any) -> Any:
         return {"audio_sha256": digest, "n_samples": int(samples.shape[-1]), "channels": int(samples.shape[0]),
                 "sample_rate": int(value.sample_rate)}
     return {"type": type(value).__name__, "repr": repr(value)[:200]}
+
+
+def _describe_noise(noise: Any) -> dict[str, Any] | None:
+    if noise is None:
+        return None
+    import hashlib
+
+    import numpy as np
+
+    array = np.ascontiguousarray(noise, dtype=np.float32)
+    return {"noise_sha256": hashlib.sha256(array.tobytes()).hexdigest(), "shape": list(array.shape)}
 
 
 class CancelToken:
