@@ -1,0 +1,134 @@
+"""A real audio server without a sound card: `jackd` with its dummy driver, one per test session.
+
+It offers two PortAudio devices (host API JACK): `loopback`, which captures one period later what is played on it,
+and `system`, with silent input and discarded output, whose ports are wired with `jack_connect`. Names carry the
+process id, so that test runs beside each other do not meet.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+NEEDED = ("jackd", "jack_lsp", "jack_connect", "jack_rec", "oscsend", "oscdump")
+APT_LINE = "sudo apt-get install -y --no-install-recommends jackd2 liblo-tools puredata-core"
+
+
+def missing_programs() -> list[str]:
+    """Programs of the rig that this machine lacks."""
+    return [name for name in NEEDED if shutil.which(name) is None]
+
+
+class JackServer:
+    """One jackd. `environment()` gives what its clients need.
+
+    Args:
+        folder: for its log and runtime files.
+        rate: Hz; fixed for the life of the server, as JACK has it.
+        period: samples of one cycle.
+    """
+
+    def __init__(self, folder: Path, *, rate: int = 48_000, period: int = 256, name: str | None = None) -> None:
+        self.folder, self.rate, self.period = folder, rate, period
+        self.name = name or f"sftest{os.getpid()}"
+        self.log = folder / "jackd.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def environment(self) -> dict[str, str]:
+        """The environment in which clients find this server, and no other."""
+        runtime = self.folder / "xdg"
+        runtime.mkdir(mode=0o700, exist_ok=True)
+        inherited = {key: value for key, value in os.environ.items() if key != "DISPLAY"}
+        return {**inherited, "JACK_DEFAULT_SERVER": self.name, "JACK_NO_START_SERVER": "1",
+                "JACK_NO_AUDIO_RESERVATION": "1", "XDG_RUNTIME_DIR": str(runtime), "PA_ALSA_PLUGHW": "0"}
+
+    def start(self) -> None:
+        """Start and wait until it answers; real-time scheduling where it is allowed, else without."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for scheduling in (["-R", "-P", "10"], ["-r"], ["-r"]):
+            with self.log.open("wb") as log:
+                # -S: the server waits for its clients in each cycle, so that a late client makes the cycle late and
+                # loses no samples. -L 2: the device "loopback" with two channels.
+                self.process = subprocess.Popen(
+                    ["jackd", *scheduling, "-S", "-t", "5000", "-n", self.name, "-L", "2", "-d", "dummy",
+                     "-r", str(self.rate), "-p", str(self.period), "-C", "2", "-P", "2"],
+                    stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self.environment(), start_new_session=True)
+            if self._wait_until_it_answers():
+                return
+            self.stop()
+        raise RuntimeError(f"jackd did not start: {self.log.read_text(errors='replace')[-2000:]}")
+
+    def _wait_until_it_answers(self) -> bool:
+        end = time.monotonic() + 10
+        while time.monotonic() < end and self.process is not None and self.process.poll() is None:
+            if "system:playback_1" in self.ports():
+                return True
+            time.sleep(0.1)
+        return False
+
+    def stop(self) -> None:
+        """End it and remove what it leaves in shared memory; safe to call twice."""
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.send_signal(signal.SIGCONT)
+                self.process.terminate()
+            try:
+                self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(5)
+            self.process = None
+        for pattern in (f"jack_sem.*_{self.name}_*", f"jack_{self.name}_*"):
+            for left in Path("/dev/shm").glob(pattern):
+                left.unlink(missing_ok=True)
+
+    def kill(self) -> None:
+        """SIGKILL: the sound card vanishes."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(5)
+
+    def freeze(self, seconds: float) -> None:
+        """The sound card stands still for a while."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        time.sleep(seconds)
+        self.process.send_signal(signal.SIGCONT)
+
+    def ports(self) -> list[str]:
+        """Names of all ports; empty while the server does not answer."""
+        try:
+            done = subprocess.run(["jack_lsp"], env=self.environment(), capture_output=True, text=True, timeout=5,
+                                  check=False)
+        except subprocess.TimeoutExpired:
+            return []
+        return done.stdout.split("\n") if done.returncode == 0 else []
+
+    def wait_port(self, part: str, seconds: float = 20.0) -> str:
+        """The first port whose name contains `part`, once there is one."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            found = [port for port in self.ports() if part in port]
+            if found:
+                return found[0]
+            time.sleep(0.1)
+        raise AssertionError(f"no JACK port matching {part!r} within {seconds} s; there are {self.ports()}")
+
+    def connect(self, source: str, sink: str) -> None:
+        """Wire two ports; a port is listed slightly before it can be connected, so it is tried for a while."""
+        for _ in range(30):
+            done = subprocess.run(["jack_connect", source, sink], env=self.environment(), capture_output=True,
+                                  text=True, timeout=10, check=False)
+            if done.returncode == 0:
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"cannot connect {source} to {sink}: {done.stdout} {done.stderr}")
+
+    def late_cycles(self) -> int:
+        """How many cycles the server itself was late in."""
+        return self.log.read_text(errors="replace").lower().count("xrun")
