@@ -152,7 +152,12 @@ def build_empty(factory: Callable[[], M]) -> M:
 
 
 def assign_state(
-    module: nn.Module, tensors: Mapping[str, Tensor], *, source: str, dtype: torch.dtype | None = None
+    module: nn.Module,
+    tensors: Mapping[str, Tensor],
+    *,
+    source: str,
+    dtype: torch.dtype | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> None:
     """Makes `tensors` the parameters and buffers of `module`, all of them or none.
 
@@ -164,21 +169,22 @@ def assign_state(
         tensors: name -> tensor, exactly the module's names.
         source: file or model name, for the error.
         dtype: floating tensors are converted to it; None keeps the file's.
+        names: the module's name -> the file's name, where they differ, for the error.
 
     Raises:
         CheckpointError: lists missing, surplus and misshapen tensors.
     """
     expected = module.state_dict(keep_vars=True)
-    missing = [name for name in expected if name not in tensors]
+    shown = names or {}
+    missing = [shown.get(name, name) for name in expected if name not in tensors]
     surplus = [name for name in tensors if name not in expected]
     misshapen = [
-        f"{name} (expected {_describe(want)}, found {_describe(tensors[name])})"
+        f"{shown.get(name, name)} (expected {_describe(want)}, found {_describe(tensors[name])})"
         for name, want in expected.items()
         if name in tensors and not _fits(want, tensors[name])
     ]
     if missing or surplus or misshapen:
-        lists = [_listed("missing", missing), _listed("surplus", surplus), _listed("misshapen", misshapen)]
-        raise CheckpointError(f"{source} does not fit {type(module).__name__}: " + "; ".join(filter(None, lists)))
+        raise misfit_error(source, type(module).__name__, missing, surplus, misshapen)
     state = {}
     for name in expected:
         tensor = tensors[name].detach()
@@ -188,6 +194,14 @@ def assign_state(
     empty = [name for name, value in (*module.named_parameters(), *module.named_buffers()) if value.is_meta]
     if empty:  # a buffer outside the state dictionary cannot come from a file: the module must make it later
         raise CheckpointError(f"{type(module).__name__} keeps buffers that no checkpoint fills: {', '.join(empty)}")
+
+
+def misfit_error(
+    source: str, what: str, missing: Iterable[str], surplus: Iterable[str], misshapen: Iterable[str]
+) -> CheckpointError:
+    """The error that lists how the tensors of `source` differ from what `what` needs."""
+    lists = [_listed("missing", missing), _listed("surplus", surplus), _listed("misshapen", misshapen)]
+    return CheckpointError(f"{source} does not fit {what}: " + "; ".join(filter(None, lists)))
 
 
 def _existing_file(path: str | Path) -> Path:
