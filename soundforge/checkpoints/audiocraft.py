@@ -36,7 +36,7 @@ def load_audiocraft(folder: Path, *, load_codec: Callable[[Path], Codec], resolv
 
     Args:
         folder: holds `state_dict.bin` and `compression_state_dict.bin`.
-        load_codec: gives the codec of a folder.
+        load_codec: gives the codec of a folder or file.
         resolve: gives the local folder of a model named by the pointer form of the codec's file.
         device: where the language model goes. On the CPU half precision is up-cast to float32.
         name, licence: kept in the result.
@@ -89,7 +89,7 @@ def _codec(folder: Path, config: Mapping[str, Any], load_codec: Callable[[Path],
     if not path.is_file():
         raise CheckpointError(f"{folder} has no {CODEC_FILE}, the codec that belongs to {LM_FILE}")
     pointer = read_audiocraft(path).pretrained
-    codec = load_codec(folder if pointer is None else referenced_folder(pointer, folder, resolve))
+    codec = load_codec(path if pointer is None else referenced_folder(pointer, folder, resolve))
     if not optional(config, "interleave_stereo_codebooks.use", False):
         return codec
     if optional(config, "interleave_stereo_codebooks.per_timestep", False):

@@ -44,10 +44,10 @@ class _SentencePiece:
 
 class _TransformersTokenizer:
     def __init__(self, folder: Path) -> None:
-        from transformers import AutoTokenizer
+        from transformers import T5TokenizerFast  # by name: the automatic one also interprets the model's config
 
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+            self._tokenizer = T5TokenizerFast.from_pretrained(str(folder), local_files_only=True)
         except Exception as error:  # the builders raise whatever a broken file makes them stumble over
             first = next(iter(str(error).splitlines()), "")
             raise CheckpointError(f"the tokenizer in {folder} cannot be read: {first[:160]}") from error

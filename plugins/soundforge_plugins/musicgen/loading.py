@@ -6,6 +6,7 @@ from pathlib import Path
 
 from soundforge.checkpoints import catalog, hub
 from soundforge.checkpoints.audiocraft import load_audiocraft
+from soundforge.checkpoints.codecs import codec_from_transformers
 from soundforge.checkpoints.huggingface import load_huggingface
 from soundforge.errors import CheckpointError
 from soundforge.interfaces import Codec, Host, LanguageModelParts, LoadOptions
@@ -28,9 +29,7 @@ def load_musicgen(host: Host, folder: Path | None, options: LoadOptions) -> Lang
         return load_audiocraft(folder, load_codec=load_codec, resolve=host.resolve, device=options.device,
                                name=name, licence=licence)
     if layout == "transformers":
-        from soundforge.checkpoints.codecs import codec_from_huggingface
-
-        return load_huggingface(folder, codec_from_tensors=codec_from_huggingface, device=options.device,
+        return load_huggingface(folder, codec_from_tensors=codec_from_transformers, device=options.device,
                                 name=name, licence=licence)
     raise CheckpointError(f"{folder} is no MusicGen checkpoint; expected state_dict.bin with "
                           "compression_state_dict.bin, or config.json with safetensors")
