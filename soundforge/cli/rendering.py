@@ -1,0 +1,234 @@
+"""How `soundforge render` turns options, or an earlier clip's record, into a clip and a file."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from soundforge.audio import Waveform, read
+from soundforge.cli.output import INTERRUPTED, errors, usage_error
+from soundforge.clip import Clip
+from soundforge.errors import AudioError, LibraryError
+from soundforge.requests import CancelToken, GenerateRequest, SamplingParams
+
+if TYPE_CHECKING:
+    from soundforge.api import Engine
+
+SOUND_FILES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus", ".w64", ".caf")
+
+
+@dataclass(frozen=True)
+class Order:
+    """One clip to be rendered: a model's name, the engine's keywords, and the audio to continue, if any."""
+
+    model: str
+    keywords: Mapping[str, Any]
+    text: str | None = None
+    prompt: Waveform | None = None
+    only_new: bool = False
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    @staticmethod
+    def from_options(*, text: str | None, seconds: float | None, bars: float | None, bpm: float | None,
+                     beats_per_bar: int, model: str, continued: Path | None, only_new: bool, melody: Path | None,
+                     style: Path | None, condition: Sequence[str], decoder: str | None, seed: int | None,
+                     crossfade_ms: float, sampling: Mapping[str, Any]) -> Order:
+        """The order that the options describe.
+
+        Raises:
+            InputError: values out of range, files that are no audio.
+            typer.BadParameter: options that contradict each other.
+        """
+        if text is None and continued is None and melody is None and style is None and not condition:
+            usage_error("TEXT is missing; say what it should sound like, for example "
+                        "soundforge render \"warm lo-fi drums, 90 bpm\" -o out.wav")
+        if seconds is not None and bars is not None:
+            usage_error("--seconds and --bars were both given; choose one")
+        if seconds is not None and not seconds > 0:
+            usage_error(f"--seconds came as {seconds:g}, expected more than 0")
+        if only_new and continued is None:
+            usage_error("--only-new goes with --continue FILE")
+        prompt = read_sound(continued, "--continue") if continued is not None else None
+        if bpm is None and continued is not None:
+            bpm = tempo_of(continued)
+        conditions, files = read_conditions(melody, style, condition)
+        if continued is not None:
+            files["continue"] = str(continued.resolve())
+        keywords: dict[str, Any] = {name: value for name, value in sampling.items() if value is not None}
+        # Checked here, before the model is loaded, so that a slip of the finger is told at once.
+        GenerateRequest(text=text, seconds=seconds, bars=bars, bpm=bpm, beats_per_bar=beats_per_bar, seed=seed,
+                        crossfade_ms=crossfade_ms, sampling=SamplingParams(**keywords))
+        optional = {"seconds": seconds, "bars": bars, "bpm": bpm, "seed": seed, "decoder": decoder}
+        keywords |= {name: value for name, value in optional.items() if value is not None}
+        keywords |= {"beats_per_bar": beats_per_bar, "conditions": conditions, "crossfade_ms": crossfade_ms}
+        return Order(model, keywords, text, prompt, only_new, files)
+
+
+def order_again(file: Path, *, melody: Path | None, style: Path | None, continued: Path | None,
+                condition: Sequence[str]) -> Order:
+    """The order that made the clip in `file`.
+
+    Audio that the request used is taken from the options, else from where it lay then; its hash must agree.
+
+    Raises:
+        AudioError: no clip of ours, or audio that is gone or has changed since.
+    """
+    from soundforge.wav import read_clip
+
+    clip = read_clip(file)
+    request = clip.request
+    if not clip.model:
+        raise AudioError(f"{str(file)!r} carries no request; expected a WAV that `soundforge render` wrote")
+    files: dict[str, str] = dict(clip.info.get("files", {}))
+    given, given_files = read_conditions(melody, style, condition)
+    files |= given_files
+    conditions = {name: _same_audio(name, value, given.get(name), files.get(name))
+                  for name, value in request.conditions.items()}
+    prompt = None
+    described = clip.info.get("prompt")
+    if described is not None:
+        prompt = _same_audio("continue", described, read_sound(continued, "--continue") if continued else None,
+                             files.get("continue"))
+    sampling = request.sampling
+    keywords: dict[str, Any] = {
+        "seed": clip.seed, "bpm": request.bpm, "beats_per_bar": request.beats_per_bar, "conditions": conditions,
+        "condition_options": request.condition_options, "guidance": request.guidance,
+        "temperature": sampling.temperature, "top_k": sampling.top_k, "top_p": sampling.top_p, "cfg": sampling.cfg,
+        "cfg_beta": sampling.cfg_beta, "two_step_cfg": sampling.two_step_cfg, "decoder": request.decoder,
+        "window_seconds": request.window_seconds, "stride_seconds": request.stride_seconds,
+        "crossfade_ms": request.crossfade_ms}
+    keywords["bars" if request.bars is not None else "seconds"] = (
+        request.bars if request.bars is not None else request.seconds)
+    return Order(clip.model, {name: value for name, value in keywords.items() if value is not None}, request.text,
+                 prompt, request.only_new, files)
+
+
+def _same_audio(name: str, recorded: Any, given: Any, path: str | None) -> Any:
+    """The value of a condition as it was: text from the record, audio from a file whose hash agrees."""
+    wanted = recorded.get("audio_sha256") if isinstance(recorded, Mapping) else None
+    if wanted is None:
+        return recorded
+    option = f"--{name}" if name in ("continue", "style") else "--melody" if name in ("chroma", "melody") else \
+        f"--condition {name}="
+    if given is None and path is not None and Path(path).is_file():
+        given = read(path)
+    if not isinstance(given, Waveform):
+        raise AudioError(f"the clip was made with audio for {name!r} from {path or 'memory'!r}, which is not there; "
+                         f"give it with {option} FILE")
+    if hashlib.sha256(given.samples.tobytes()).hexdigest() != wanted:
+        raise AudioError(f"the audio for {name!r} is not the one that the clip was made with (another hash); "
+                         f"give the original with {option} FILE")
+    return given
+
+
+def read_sound(path: Path, option: str) -> Waveform:
+    """A sound file named by an option; the error names the option."""
+    try:
+        return read(path)
+    except AudioError as error:
+        if not path.exists():
+            raise AudioError(f"{option} came as {str(path)!r}, which does not exist; give a sound file") from error
+        raise AudioError(f"{option}: {error}") from error
+
+
+def tempo_of(path: Path) -> float | None:
+    """The tempo that a WAV carries, None for other files."""
+    from soundforge.wav import read_info
+
+    try:
+        return read_info(path, with_record=False).bpm
+    except AudioError:
+        return None  # FLAC and others carry none that we read
+
+
+def read_conditions(melody: Path | None, style: Path | None,
+                    condition: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Conditions by name, and the files that they came from."""
+    values: dict[str, Any] = {}
+    files: dict[str, str] = {}
+    for name, path, option in (("chroma", melody, "--melody"), ("style", style, "--style")):
+        if path is not None:
+            values[name] = read_sound(path, option)
+            files[name] = str(path.resolve())
+    for item in condition:
+        name, equals, value = item.partition("=")
+        if not equals or not name:
+            usage_error(f"--condition came as {item!r}, expected NAME=VALUE")
+        if value.lower().endswith(SOUND_FILES):
+            values[name] = read_sound(Path(value).expanduser(), f"--condition {name}")
+            files[name] = str(Path(value).expanduser().resolve())
+        else:
+            values[name] = value
+    return values, files
+
+
+def check_output(output: Path, bits: int) -> None:
+    """Refuse a file that cannot be written before minutes are spent on its sound."""
+    if output.suffix.lower() != ".wav":
+        usage_error(f"--output came as {str(output)!r}, expected a name that ends in .wav")
+    if output.is_dir():
+        usage_error(f"--output came as {str(output)!r}, which is a folder; name a file")
+    if bits not in (16, 24, 32):
+        usage_error(f"--bits came as {bits}, expected 32 (float), 24 or 16")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output.parent):
+            pass
+    except OSError as error:
+        raise LibraryError(f"cannot write to {str(output.parent)!r} ({error.strerror or error}); "
+                           "choose another folder with -o") from error
+
+
+def run(order: Order, output: Path, *, bits: int, device: str, quantize: str | None, plugins_dir: Path | None,
+        no_plugin: tuple[str, ...]) -> None:
+    """Load the model, generate with a progress bar, write the file and say what was made."""
+    import soundforge as sf
+
+    with errors.status(f"loading {order.model}"):
+        engine = sf.load(order.model, device=device, quantize=quantize, plugins_dir=plugins_dir, no_plugin=no_plugin)
+    with engine:
+        began = time.perf_counter()
+        clip = generate(engine, order)
+        computing = time.perf_counter() - began
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        clip.save(output, bits=bits)
+    for warning in said:
+        errors.print(f"note: {warning.message}", style="yellow", markup=False)
+    new_seconds = clip.seconds - (0 if order.only_new else clip.prompt_samples / clip.sample_rate)
+    typer.echo(f"{output}: {clip.seconds:.2f} s, {clip.sample_rate} Hz, {clip.channels} ch, seed {clip.seed}")
+    typer.echo(f"{new_seconds:.2f} s of new audio in {computing:.2f} s: "
+               f"real-time factor {new_seconds / max(computing, 1e-9):.2f}")
+
+
+def generate(engine: Engine, order: Order) -> Clip:
+    """The clip, with a progress bar on standard error; Ctrl-C cancels within one step."""
+    cancel = CancelToken()
+    columns = (TextColumn("generating"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
+               TextColumn("{task.fields[speed]}"), TextColumn("left"), TimeRemainingColumn())
+    with Progress(*columns, console=errors, transient=True) as bar:
+        task = bar.add_task("generate", total=None, speed="")
+
+        def progress(done: int, total: int) -> None:
+            elapsed = bar.tasks[0].elapsed or 0.0
+            speed = f"{done / engine.frame_rate_hz / elapsed:.2f} x real time" if elapsed > 0.2 else ""
+            bar.update(task, completed=done, total=total, speed=speed)
+
+        keywords = {**order.keywords, "progress": progress, "cancel": cancel}
+        try:
+            if order.prompt is None:
+                return engine.generate(order.text, **keywords)
+            return engine.extend(order.prompt, order.text, splice=True, only_new=order.only_new, **keywords)
+        except KeyboardInterrupt:
+            cancel.cancel()
+            errors.print("soundforge: interrupted; nothing was written")
+            raise typer.Exit(INTERRUPTED) from None
