@@ -73,7 +73,7 @@ def bass_loop(rng: Rng, habit: str, chords: list[int], key: int, mode: str, step
             offset = {"r": 0, "o": 7, "f": 4, "t": 2, "s": 6, "a": 0}[kind]
             pitch = degree_pitch(key, mode, degree + offset, octave)
             if kind == "a":  # chromatic approach into the next bar's root
-                pitch = degree_pitch(key, mode, following, octave) + int(1 if rng.random() < 0.5 else -1)
+                pitch = degree_pitch(key, mode, following, octave) + (1 if rng.random() < 0.5 else -1)
             pitch -= 12 * int(pitch > 52)
             start = bar * steps / 4 + step / 4 + (swing / 4 if step % 2 else 0.0)
             held = min(length, steps - step) / 4 * 0.92

@@ -1,0 +1,83 @@
+"""The starter: SoundForge's own small model, inside the package. Codec, conditioners of its slots, model family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from soundforge import hookimpl
+from soundforge.interfaces import (
+    Codec,
+    CodecDescriptor,
+    Conditioner,
+    ConditionerDescriptor,
+    ConditionerSetup,
+    Host,
+    LanguageModelParts,
+    LoadOptions,
+    ModelFamilyDescriptor,
+)
+
+SOUNDFORGE_CONTRACT = 1
+
+
+def _codec(host: Host, source: Path | None) -> Codec:
+    from soundforge_plugins.starter.codec import load_starter_codec
+
+    return load_starter_codec(source)
+
+
+def _load(host: Host, folder: Path | None, options: LoadOptions) -> LanguageModelParts:
+    from soundforge_plugins.starter.family import load_starter
+
+    return load_starter(host, folder, options)
+
+
+def _recognises(folder: Path) -> bool:
+    config = folder / "config.json"
+    return config.is_file() and '"soundforge-starter"' in config.read_text(encoding="utf-8", errors="replace")
+
+
+def _conditioner(name: str) -> Callable[[Host, ConditionerSetup], Conditioner]:
+    def make(host: Host, setup: ConditionerSetup) -> Conditioner:
+        from soundforge_plugins.starter import conditioners
+
+        return conditioners.make(name, setup)
+
+    return make
+
+
+@hookimpl
+def register_codecs(register: Callable[[CodecDescriptor], None]) -> None:
+    register(CodecDescriptor(
+        name="starter", factory=_codec, sample_rate=32_000, channels=1, frame_rate_hz=50.0, n_codebooks=6,
+        codebook_size=1024, licence="MIT", summary="causal spectral codec without look-ahead, 3 kbit/s",
+    ))
+
+
+@hookimpl
+def register_conditioners(register: Callable[[ConditionerDescriptor], None]) -> None:
+    register(ConditionerDescriptor(
+        name="starter_text", feeds=("text",), factory=_conditioner("text"), takes="text",
+        summary="words and character n-grams, tolerant of typos",
+    ))
+    register(ConditionerDescriptor(
+        name="transport", feeds=("transport",), factory=_conditioner("transport"), takes="nothing: it follows the tempo",
+        summary="tempo, beat and bar phase per frame, from the request or heard in the prompt", automatic=True,
+    ))
+    register(ConditionerDescriptor(
+        name="starter_chroma", feeds=("chroma",), factory=_conditioner("chroma"), takes="audio",
+        summary="pitch classes of a melody or of chords, frame by frame",
+    ))
+    register(ConditionerDescriptor(
+        name="starter_style", feeds=("style",), factory=_conditioner("style"), takes="audio",
+        summary="three seconds of sound to sound like",
+    ))
+
+
+@hookimpl
+def register_model_families(register: Callable[[ModelFamilyDescriptor], None]) -> None:
+    register(ModelFamilyDescriptor(
+        name="starter", recognises=_recognises, load=_load, embedded=("starter",),
+        summary="SoundForge's own model, trained from scratch on synthesised music",
+    ))

@@ -1,0 +1,92 @@
+"""Stage 5: ``python -m training.export`` writes the package's weights from the two checkpoints.
+
+``codec.safetensors`` and ``lm.safetensors`` in half precision; ``config.json`` says how to build and use them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from soundforge.nn.starter_codec import StarterCodecNet
+from soundforge.nn.starter_conditions import CHROMA_WIDTH, TRANSPORT_WIDTH
+from training.codec import CHECKPOINT as CODEC_CHECKPOINT
+from training.codec import load_codec
+from training.lm import CHECKPOINT as LM_CHECKPOINT
+from training.lm import load_lm
+from training.lm_model import StarterLm
+
+WEIGHTS = Path(__file__).parent.parent / "plugins" / "soundforge_plugins" / "starter" / "weights"
+VERSION = "0.1.0"
+WINDOW_FRAMES = 600
+
+
+def _half(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().to(torch.float16).contiguous() for name, value in tensors.items()}
+
+
+def lm_tensors(model: StarterLm) -> dict[str, Tensor]:
+    """Shipped names: ``lm.*``, ``slots.<name>.weight`` (the projection), ``conditioners.text.*``."""
+    tensors = {f"lm.{name}": value for name, value in model.lm.state_dict().items()}
+    tensors |= {f"conditioners.text.{name}": value for name, value in model.text.state_dict().items()}
+    tensors |= {f"slots.{name}.weight": layer.weight for name, layer in model.project.items()}  # type: ignore[misc]
+    return tensors
+
+
+def configuration(codec: StarterCodecNet, model: StarterLm, defaults: dict[str, Any]) -> dict[str, Any]:
+    """Everything needed to build the model, and where it came from."""
+    sizes = model.sizes
+    return {
+        "model_type": "soundforge-starter",
+        "version": VERSION,
+        "licence": "MIT",
+        "sample_rate": codec.config.sample_rate,
+        "frame_rate_hz": codec.config.sample_rate / codec.config.hop_length,
+        "codec": asdict(codec.config),
+        "lm": sizes.lm_config().to_dict(),
+        "delays": list(range(sizes.n_codebooks)),
+        "window_seconds": WINDOW_FRAMES / 50.0,
+        "stride_seconds": WINDOW_FRAMES / 100.0,
+        "slots": [
+            {"name": "text", "conditioner": "starter_text", "width": sizes.text_width, "fuse": "cross", "frame_rate_hz": None},
+            {"name": "transport", "conditioner": "transport", "width": TRANSPORT_WIDTH, "fuse": "sum", "frame_rate_hz": 50.0},
+            {"name": "chroma", "conditioner": "starter_chroma", "width": CHROMA_WIDTH, "fuse": "sum", "frame_rate_hz": 50.0},
+            {"name": "style", "conditioner": "starter_style", "width": sizes.latent_width, "fuse": "prepend", "frame_rate_hz": None},
+        ],
+        "defaults": defaults,
+        "provenance": "Trained from scratch on music composed and synthesised by the project's own code, General MIDI "
+        "soundfonts under the MIT licence, and CC0 one-shot samples. See docs/model-card.md.",
+    }  # fmt: skip
+
+
+def export(codec: StarterCodecNet, model: StarterLm, folder: Path = WEIGHTS, defaults: dict[str, Any] | None = None) -> None:
+    """Writes the three files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(_half(codec.state_dict()), folder / "codec.safetensors")
+    save_file(_half(lm_tensors(model)), folder / "lm.safetensors")
+    values = configuration(codec, model, defaults or DEFAULTS)
+    (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n")
+
+
+DEFAULTS: dict[str, Any] = {"temperature": 0.9, "top_k": 80, "cfg": 1.0, "seconds": 8}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--codec", type=Path, default=CODEC_CHECKPOINT)
+    parser.add_argument("--lm", type=Path, default=LM_CHECKPOINT)
+    arguments = parser.parse_args()
+    export(load_codec(arguments.codec), load_lm(arguments.lm))
+    total = sum(path.stat().st_size for path in WEIGHTS.iterdir())
+    print(f"{WEIGHTS}: {total / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()
