@@ -96,8 +96,7 @@ def tell(error: Exception, given: Sequence[str]) -> int:
     if usage is None:
         log.error("the command failed: %s", given, exc_info=error)
     elif not usage:
-        typer.echo(getattr(error, "ctx", None) and error.ctx.get_help(), err=True)  # type: ignore[attr-defined]
-        return USAGE
+        return USAGE  # the parser has printed the help already
     errors.print(f"soundforge: {usage or one_line(error)}", style="red", markup=False, soft_wrap=True)
     return exit_status(error) if usage is None else USAGE
 
