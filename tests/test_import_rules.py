@@ -184,6 +184,7 @@ LIGHT = {
 
 @pytest.mark.parametrize("what", LIGHT)
 def test_comes_up_without_torch(what: str) -> None:
-    code = LIGHT[what] + "\nimport sys; print([m for m in ('torch', 'transformers', 'sounddevice') if m in sys.modules])"
+    seen = "import sys; print([m for m in ('torch', 'transformers', 'sounddevice') if m in sys.modules])"
+    code = f"{LIGHT[what]}\n{seen}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip().splitlines()[-1] == "[]", done.stdout

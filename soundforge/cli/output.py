@@ -58,7 +58,8 @@ def usage_text(error: BaseException) -> str | None:
         return ""
     text = " ".join(str(error.format_message()).split()).rstrip(".").removeprefix("Invalid value: ")
     command = context.command_path if context is not None else "soundforge"
-    return f"{text[:1].lower()}{text[1:]}; see `{command} --help`"
+    text = text if text[:2].isupper() else f"{text[:1].lower()}{text[1:]}"
+    return f"{text}; see `{command} --help`"
 
 
 def usage_error(text: str) -> NoReturn:
