@@ -175,7 +175,7 @@ def _slots(folder: Path, config: Mapping[str, Any], groups: Mapping[str, dict[st
                  embedded)
     if not melody:
         return (text,)
-    options = {"num_chroma": setting(config, "num_chroma", int, source),
+    options = {**_chroma_settings(folder), "num_chroma": setting(config, "num_chroma", int, source),
                "length_frames": setting(config, "chroma_length", int, source)}
     chroma = _slot("chroma", "chroma", "prepend", options["num_chroma"], d_model, groups[""],
                    "audio_enc_to_dec_proj", source, options, {})
@@ -194,6 +194,13 @@ def _slot(name: str, conditioner: str, fuse: FuseMethod, width: int, d_model: in
         raise CheckpointError(f"{source}: condition {name!r} needs {projection} with weight [{d_model}, {width}] and "
                               f"bias [{d_model}], found {found}")
     return SlotWeights(slot, weight.float(), bias.float(), kept)
+
+
+def _chroma_settings(folder: Path) -> dict[str, Any]:
+    """What the feature extractor's own file says of rate, window and longest wave."""
+    path = folder / "preprocessor_config.json"
+    given = read_json(path) if path.is_file() else {}
+    return {name: given[name] for name in ("sampling_rate", "n_fft", "hop_length", "n_samples") if name in given}
 
 
 def _generation_config(folder: Path) -> dict[str, Any]:

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from soundforge.audio import Waveform
-from soundforge.checkpoints.files import read_json
 from soundforge.clip import Clip
 from soundforge.errors import CheckpointError, ConditionError
 from soundforge.interfaces import Condition, ConditionContext, ConditionerSetup, Host
@@ -104,8 +103,6 @@ def make_chroma_conditioner(host: Host, setup: ConditionerSetup) -> ChromaCondit
         CheckpointError: the stored window does not fit the configuration.
     """
     options: Mapping[str, Any] = setup.slot.options
-    if setup.layout == "transformers" and setup.folder and (setup.folder / "preprocessor_config.json").is_file():
-        options = {**read_json(setup.folder / "preprocessor_config.json"), **options}
     rate = int(options.get("sample_rate", options.get("sampling_rate", 32000)))
     window = int(options.get("n_fft", 1 << int(options.get("radix2_exp", 14))))
     hop = int(options.get("hop_length", window // 4))

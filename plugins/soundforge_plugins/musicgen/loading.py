@@ -8,6 +8,7 @@ from soundforge.checkpoints import catalog, hub
 from soundforge.checkpoints.audiocraft import load_audiocraft
 from soundforge.checkpoints.codecs import codec_from_transformers
 from soundforge.checkpoints.huggingface import load_huggingface
+from soundforge.checkpoints.native import load_native
 from soundforge.errors import CheckpointError
 from soundforge.interfaces import Codec, Host, LanguageModelParts, LoadOptions
 from soundforge_plugins.musicgen.recognise import layout_of
@@ -31,5 +32,7 @@ def load_musicgen(host: Host, folder: Path | None, options: LoadOptions) -> Lang
     if layout == "transformers":
         return load_huggingface(folder, codec_from_tensors=codec_from_transformers, device=options.device,
                                 name=name, licence=licence)
+    if layout == "native":
+        return load_native(folder, load_codec=load_codec, device=options.device)
     raise CheckpointError(f"{folder} is no MusicGen checkpoint; expected state_dict.bin with "
                           "compression_state_dict.bin, or config.json with safetensors")

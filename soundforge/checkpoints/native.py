@@ -1,0 +1,266 @@
+"""Our own form of a checkpoint: one folder, self-contained, memory-mapped.
+
+    folder/
+      config.json          what the network is, its slots, delays, window, defaults, licence
+      model.safetensors    lm.* · slot.NAME.weight · slot.NAME.bias · slot.NAME.tensors.*
+      codec/               the codec (`codecs.save_codec_folder`); CONFIG says where when it is named otherwise
+      text_encoder/        T5 with its tokenizer, when the source had them at hand
+      encodec_32khz/       the codec that a style condition listens with
+
+Numbers round-trip exactly: weights are written in half precision only where that loses nothing. `layout` keeps
+the rules of the layout the checkpoint came from (whether padded text is attended to).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from soundforge.checkpoints.audiocraft import CODEC_FILE, referenced_folder
+from soundforge.checkpoints.codecs import load_codec_folder, save_codec_folder
+from soundforge.checkpoints.files import assign_state, build_empty, read_audiocraft, read_json, read_tensors
+from soundforge.checkpoints.parts import check_codec, weights_dtype
+from soundforge.errors import CheckpointError, NotCachedError
+from soundforge.interfaces import Codec, LanguageModelParts, Slot, SlotWeights
+from soundforge.nn.dac import DacCodec
+from soundforge.nn.encodec import EncodecCodec
+from soundforge.nn.language_model import LanguageModel, LanguageModelConfig
+from soundforge.nn.stereo_codec import StereoCodec
+
+FORMAT = "soundforge"
+FORMAT_VERSION = 1
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+_TOKENIZER_FILES = ("spiece.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+                    "added_tokens.json")
+
+
+def save_native(parts: LanguageModelParts, folder: Path, *, dtype: torch.dtype | None = None,
+                lm_state: Mapping[str, Tensor] | None = None, quantization: str | None = None,
+                resolve: Callable[[str], Path] | None = None) -> None:
+    """Write a loaded checkpoint in our own form; the folder appears only when it is complete.
+
+    Args:
+        parts: from any layout.
+        folder: must not exist yet, or be empty.
+        dtype: of the language model's weights; None = float16 where that is exact, else float32.
+        lm_state: the language model's tensors when they are not those of `parts.lm` (quantised ones).
+        quantization: what `lm_state` was quantised to ("int8"), recorded for the loader.
+        resolve: gives the local folder of a companion that is only named; None = it must stand beside.
+
+    Raises:
+        CheckpointError: the folder is in use, or the model is none that this form can hold.
+    """
+    lm, codec = parts.lm, parts.codec
+    mono = codec.mono if isinstance(codec, StereoCodec) else codec
+    if not isinstance(lm, LanguageModel) or not isinstance(mono, (EncodecCodec, DacCodec)):
+        raise CheckpointError(f"{parts.name} is a {type(lm).__name__} over a {type(mono).__name__}; only language "
+                              "models of the MusicGen family over EnCodec or DAC have a native form")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise CheckpointError(f"{folder} exists already; give a new folder")
+    state = dict(lm.state_dict() if lm_state is None else lm_state)
+    dtype = dtype or (torch.float16 if _fits_half(state) else torch.float32)
+    tensors = {f"lm.{name}": _stored(tensor, dtype) for name, tensor in state.items()}
+    for item in parts.slots:
+        tensors.update(_slot_tensors(item, with_encoder=item.slot.conditioner != "text"))
+    building = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
+    building.mkdir(parents=True)
+    try:
+        codec_folder = _write_companions(parts, mono, building, resolve or _nowhere)
+        config = _config_of(parts, lm.config, dtype, codec_folder, quantization)
+        (building / CONFIG_FILE).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+        _write_tensors(tensors, building / WEIGHTS_FILE)
+        if folder.exists():
+            folder.rmdir()
+        building.rename(folder)
+    except OSError as error:
+        raise CheckpointError(f"{folder} cannot be written: {error}") from error
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def load_native(folder: Path, *, load_codec: Callable[[Path], Codec], device: str = "cpu",
+                make_lm: Callable[[LanguageModelConfig, str | None], LanguageModel] | None = None
+                ) -> LanguageModelParts:
+    """A native folder to its parts; the counterpart of `save_native`.
+
+    Args:
+        folder: the checkpoint.
+        load_codec: gives the codec of a folder.
+        device: where the language model goes.
+        make_lm: builds the (empty) network for a configuration and a quantisation; None knows no quantisation.
+
+    Raises:
+        CheckpointError: a file is missing or corrupted, of a later version, or tensors do not fit (all are listed).
+    """
+    source = str(folder)
+    config = read_json(folder / CONFIG_FILE)
+    if config.get("format") != FORMAT or config.get("format_version") != FORMAT_VERSION:
+        raise CheckpointError(f"{source} has format {config.get('format')!r} version {config.get('format_version')!r}, "
+                              f"this version reads {FORMAT!r} version {FORMAT_VERSION}")
+    quantization = config.get("quantization")
+    if quantization is not None and make_lm is None:
+        raise CheckpointError(f"{source} is quantised to {quantization!r}, which this version cannot load")
+    try:
+        network = LanguageModelConfig.from_dict(config["language_model"])
+        slots = [Slot(**slot) for slot in config["slots"]]
+        delays = tuple(int(delay) for delay in config["delays"])
+        window, stride = float(config["window_seconds"]), float(config["stride_seconds"])
+        codec_folder = folder / Path(str(config["codec"])).name
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{source}: {CONFIG_FILE} cannot be used: {error!r}") from error
+    lm = build_empty(lambda: make_lm(network, quantization) if make_lm else LanguageModel(network))
+    tensors = read_tensors(folder / WEIGHTS_FILE)
+    codec = load_codec(codec_folder)
+    parts = LanguageModelParts(
+        name=str(config.get("name", folder.name)),
+        lm=lm,
+        codec=StereoCodec(codec) if config.get("stereo") else codec,
+        slots=tuple(_slot_weights(slot, tensors, network.d_model, source) for slot in slots),
+        delays=delays,
+        window_seconds=window,
+        stride_seconds=stride,
+        defaults=dict(config.get("defaults", {})),
+        layout=str(config.get("layout", "native")),
+        folder=folder,
+        config=dict(config.get("source_config", {})),
+        licence=str(config.get("licence", "")),
+    )
+    check_codec(parts, source)
+    known = {f"slot.{slot.name}." for slot in slots}
+    surplus = [name for name in tensors if not name.startswith(("lm.", *known))]
+    if surplus:
+        raise CheckpointError(f"{source} has {len(surplus)} surplus tensors: {', '.join(surplus[:20])}")
+    lm_tensors = {name.removeprefix("lm."): tensor for name, tensor in tensors.items() if name.startswith("lm.")}
+    dtype = weights_dtype(lm_tensors, device) if quantization is None else None
+    assign_state(lm, lm_tensors, source=source, dtype=dtype)
+    lm.to(device)
+    return parts
+
+
+def _nowhere(name: str) -> Path:
+    raise NotCachedError(f"{name} is not beside the checkpoint")
+
+
+def _config_of(parts: LanguageModelParts, network: LanguageModelConfig, dtype: torch.dtype, codec_folder: str,
+               quantization: str | None) -> dict[str, Any]:
+    slots = [{"name": s.name, "conditioner": s.conditioner, "width": s.width, "fuse": s.fuse,
+              "frame_rate_hz": s.frame_rate_hz, "options": dict(s.options), "source_name": s.source_name}
+             for s in (item.slot for item in parts.slots)]
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "family": "musicgen",
+        "name": parts.name,
+        "licence": parts.licence,
+        "layout": parts.layout,
+        "language_model": network.to_dict(),
+        "dtype": str(dtype).removeprefix("torch."),
+        "quantization": quantization,
+        "delays": list(parts.delays),
+        "window_seconds": parts.window_seconds,
+        "stride_seconds": parts.stride_seconds,
+        "defaults": dict(parts.defaults),
+        "stereo": isinstance(parts.codec, StereoCodec),
+        "codec": codec_folder,
+        "slots": slots,
+        "source_config": dict(parts.config),
+    }
+
+
+def _fits_half(state: Mapping[str, Tensor]) -> bool:
+    return all(not t.is_floating_point() or torch.equal(t.half().to(t.dtype), t) for t in state.values())
+
+
+def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    return tensor.detach().cpu().to(dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
+
+
+def _slot_tensors(item: SlotWeights, with_encoder: bool) -> dict[str, Tensor]:
+    base = f"slot.{item.slot.name}."
+    named = {f"{base}weight": item.weight, f"{base}bias": item.bias}
+    if with_encoder:  # T5 goes into a folder of its own
+        named |= {f"{base}tensors.{name}": tensor for name, tensor in item.tensors.items()}
+    # Tensors of a file may be views into one storage, which safetensors refuses to write twice.
+    return {name: tensor.detach().cpu().clone() for name, tensor in named.items() if tensor is not None}
+
+
+def _slot_weights(slot: Slot, tensors: Mapping[str, Tensor], d_model: int, source: str) -> SlotWeights:
+    base = f"slot.{slot.name}."
+    own = {name.removeprefix(base): tensor for name, tensor in tensors.items() if name.startswith(base)}
+    weight, bias = own.pop("weight", None), own.pop("bias", None)
+    misfit = slot.width != d_model if weight is None else weight.shape != (d_model, slot.width)
+    misfit = misfit or (bias is not None and bias.shape != (d_model,))
+    surplus = [name for name in own if not name.startswith("tensors.")]
+    if misfit or surplus:
+        raise CheckpointError(f"{source}: the projection of slot {slot.name!r} does not fit, expected weight "
+                              f"[{d_model}, {slot.width}] and bias [{d_model}] under {base}, nothing else")
+    return SlotWeights(slot, weight, bias, {name.removeprefix("tensors."): tensor for name, tensor in own.items()})
+
+
+def _write_companions(parts: LanguageModelParts, mono: EncodecCodec | DacCodec, folder: Path,
+                      resolve: Callable[[str], Path]) -> str:
+    """Text encoder, style codec and codec; returns the name of the codec's folder."""
+    codec_folder = "codec"
+    for item in parts.slots:
+        listens_with = item.slot.options.get("encodec_checkpoint")
+        if item.slot.conditioner == "text":
+            _write_text_encoder(parts, item, folder / "text_encoder")
+        elif listens_with:
+            last = str(listens_with).rstrip("/").rsplit("/", 1)[-1]
+            try:
+                listener = load_codec_folder(referenced_folder(str(listens_with), parts.folder, resolve))
+            except NotCachedError:
+                continue  # it stays where it is, on the hub
+            if isinstance(listener, (EncodecCodec, DacCodec)):
+                save_codec_folder(listener, folder / last)
+            # A published style checkpoint listens with the codec it speaks: one copy serves both.
+            if _codec_pointer(parts.folder) == last:
+                codec_folder = last
+    if not (folder / codec_folder).is_dir():
+        save_codec_folder(mono, folder / codec_folder)
+    return codec_folder
+
+
+def _codec_pointer(folder: Path | None) -> str | None:
+    """The last name of the codec that an AudioCraft folder only refers to."""
+    if folder is None or not (folder / CODEC_FILE).is_file():
+        return None
+    name = read_audiocraft(folder / CODEC_FILE).pretrained
+    return None if name is None else name.rstrip("/").rsplit("/", 1)[-1]
+
+
+def _write_text_encoder(parts: LanguageModelParts, item: SlotWeights, folder: Path) -> None:
+    """The T5 that the source brought along; one that comes from the hub is left there."""
+    if parts.folder is None:
+        return
+    beside = parts.folder / "text_encoder"
+    if beside.is_dir():
+        folder.mkdir()
+        for file in beside.iterdir():
+            if file.is_file():
+                shutil.copyfile(file, folder / file.name)
+        return
+    config = parts.config.get("text_encoder")
+    if not item.tensors or not isinstance(config, Mapping):
+        return
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(dict(config), indent=1) + "\n", encoding="utf-8")
+    _write_tensors({name: tensor.detach().clone() for name, tensor in item.tensors.items()},
+                   folder / WEIGHTS_FILE)
+    for name in _TOKENIZER_FILES:
+        if (parts.folder / name).is_file():
+            shutil.copyfile(parts.folder / name, folder / name)
+
+
+def _write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file(tensors, path, metadata={"format": "pt"})
