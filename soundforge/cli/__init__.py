@@ -46,9 +46,9 @@ def _options(
 
 
 def _add_commands() -> None:
-    from soundforge.cli import bench, clip, devices, doctor, models, plugins, pull, render
+    from soundforge.cli import bench, clip, convert, devices, doctor, models, plugins, pull, render
 
-    for module in (render, devices, plugins, models, doctor, pull, bench):
+    for module in (render, devices, plugins, models, doctor, pull, convert, bench):
         name = module.__name__.rpartition(".")[2]
         app.command(name)(getattr(module, name))
     app.add_typer(clip.app, name="clip")
