@@ -37,7 +37,7 @@ class Generation:
         progress: called with (new frames done, new frames wanted, 0 when endless) when frames become complete.
         prompt_audio: for conditioners that listen.
         prefilled: a window that has run the prompt already, to be forked instead of prefilling again.
-        on_shift: may replace the prompt codes of a later window (level hold).
+        on_shift: given the prompt codes of a later window and the new frames so far, may replace them (level hold).
 
     Raises:
         RequestError: nothing to generate.
@@ -47,7 +47,7 @@ class Generation:
     def __init__(self, runtime: LanguageModelRuntime, requests: Sequence[GenerateRequest], *,
                  prompt: Tensor | None, new_frames: int | None, cancel: CancelToken | None = None,
                  progress: Progress | None = None, prompt_audio: Waveform | None = None,
-                 prefilled: Window | None = None, on_shift: Callable[[Tensor], Tensor] | None = None) -> None:
+                 prefilled: Window | None = None, on_shift: Callable[[Tensor, int], Tensor] | None = None) -> None:
         if new_frames is not None and new_frames < 1:
             rate = runtime.codec.frame_rate_hz
             raise RequestError(f"{requests[0].new_seconds:g} s were asked for, expected at least one frame of "
@@ -174,7 +174,7 @@ class Generation:
         old = self._window
         prompt = old.codes(self._stride, old.n_frames)
         if self._on_shift is not None:
-            prompt = self._on_shift(prompt)
+            prompt = self._on_shift(prompt, self.done_frames)
         self._offset += self._stride
         # The old state is let go before the new one is made: they are the largest things there are.
         previous = old.conditions

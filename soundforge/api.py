@@ -1,0 +1,354 @@
+"""The Python door: `load` gives an `Engine`, `load_codec` a codec.
+
+    engine = sf.load("starter")
+    clip = engine.generate("warm lo-fi drums, 90 bpm", seconds=8, seed=7)
+    more = engine.extend(clip, seconds=8)
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, overload
+
+import torch
+
+from soundforge.audio import Waveform
+from soundforge.clip import Clip
+from soundforge.engine.generate import Generation, Progress
+from soundforge.engine.keywords import Text, build_requests, fill_request
+from soundforge.engine.level_hold import LevelHold
+from soundforge.engine.live_prompt import LivePrompt
+from soundforge.engine.model import LanguageModelRuntime
+from soundforge.engine.prompt import Prompt, make_prompt
+from soundforge.engine.render import new_length, render
+from soundforge.engine.render_other import render_other, stream_other
+from soundforge.engine.stream import AudioStream, primed_stream, stream_generation
+from soundforge.errors import CancelledError, JobError, RequestError
+from soundforge.host import PluginHost, create_host
+from soundforge.interfaces import Codec, GeneratedChunk, Slot
+from soundforge.model_loading import DecoderFinder, Model, load_codec_by_name, load_model
+from soundforge.requests import CancelToken, GenerateRequest
+
+_host_lock = threading.Lock()
+_hosts: dict[tuple[str | None, tuple[str, ...]], PluginHost] = {}
+
+
+def load(name: str | os.PathLike[str] = "starter", device: str = "auto", quantize: str | None = None, *,
+         plugins_dir: str | os.PathLike[str] | None = None, no_plugin: Iterable[str] = (),
+         host: PluginHost | None = None) -> Engine:
+    """Load a model.
+
+    Args:
+        name: an embedded model ("starter"), a checkpoint's folder, or a hub name ("facebook/musicgen-small").
+        device: "auto" (CUDA where there is one, else CPU), "cpu", "cuda", "cuda:N", "mps".
+        quantize: None, "int8" or "int4": weights of the language model in 8 or 4 bits.
+        plugins_dir: a folder with further one-file plugins.
+        no_plugin: plugins that are not loaded.
+        host: an own plugin host instead of these two.
+
+    Raises:
+        CheckpointError: missing, corrupted, or of no known family.
+        NotCachedError: not on this machine, and it cannot be fetched now.
+        PluginError: the part that should load it failed.
+        SettingsError: a device or quantisation that is not to be had.
+    """
+    host = host or _shared_host(plugins_dir, tuple(no_plugin))
+    return Engine(load_model(host, name, device, quantize), host)
+
+
+def load_codec(name: str | os.PathLike[str], *, host: PluginHost | None = None) -> Codec:
+    """Load a codec: registered name ("encodec_32khz", "dac_44khz", "starter"), folder, or hub name.
+
+    Raises:
+        CheckpointError, NotCachedError, PluginError: as of `load`.
+    """
+    return load_codec_by_name(host or _shared_host(None, ()), name)
+
+
+def _shared_host(plugins_dir: str | os.PathLike[str] | None, no_plugin: tuple[str, ...]) -> PluginHost:
+    """One host per set of plugins, so that parts which several models share are loaded once."""
+    folder = None if plugins_dir is None else os.fspath(plugins_dir)
+    limit = os.environ.get("SOUNDFORGE_PLUGINS")
+    key = (folder, (*no_plugin, f"={limit}"))
+    with _host_lock:
+        if key not in _hosts:
+            _hosts[key] = create_host(disabled=no_plugin, plugins_dir=None if folder is None else Path(folder))
+        return _hosts[key]
+
+
+class Engine:
+    """A loaded model. Thread-safe: `generate` and `extend` queue; streams run beside each other.
+
+    A context manager; `close` ends what runs and lets go of the memory. All keywords are in `docs/engine.md`.
+    """
+
+    def __init__(self, model: Model, host: PluginHost) -> None:
+        self._model: Model | None = model
+        self.host = host
+        self._queue = threading.Lock()
+        self._closing = CancelToken()
+        folder = model.parts.folder if isinstance(model, LanguageModelRuntime) else None
+        codec_name = str(getattr(model.codec, "name", ""))
+        self._find_decoder = DecoderFinder(host, model.codec, codec_name, folder, str(_device_of(model)))
+
+    # --- what it is -----------------------------------------------------------------------------------------
+
+    @property
+    def model(self) -> Model:
+        """What is run; raises JobError after `close`."""
+        if self._model is None:
+            raise JobError("the engine is closed; load the model again")
+        return self._model
+
+    @property
+    def name(self) -> str:
+        return self.model.name
+
+    @property
+    def codec(self) -> Codec:
+        return self.model.codec
+
+    @property
+    def device(self) -> torch.device:
+        return _device_of(self.model)
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+        return self.codec.sample_rate
+
+    @property
+    def channels(self) -> int:
+        return self.codec.channels
+
+    @property
+    def frame_rate_hz(self) -> float:
+        """Frames of codes per second."""
+        return float(self.codec.frame_rate_hz)
+
+    @property
+    def window_seconds(self) -> float:
+        """Longest sequence the model was trained on."""
+        model = self.model
+        return model.parts.window_seconds if isinstance(model, LanguageModelRuntime) else model.window_seconds
+
+    @property
+    def slots(self) -> Sequence[Slot]:
+        """The conditions it takes."""
+        model = self.model
+        return model.conditions.slots if isinstance(model, LanguageModelRuntime) else tuple(model.slots)
+
+    @property
+    def licence(self) -> str:
+        """Of the weights, "" when it is not known."""
+        model = self.model
+        return model.parts.licence if isinstance(model, LanguageModelRuntime) else str(getattr(model, "licence", ""))
+
+    @property
+    def defaults(self) -> Mapping[str, Any]:
+        """Keywords in which this model differs from the contract's defaults."""
+        model = self.model
+        return model.parts.defaults if isinstance(model, LanguageModelRuntime) else model.defaults
+
+    def __repr__(self) -> str:
+        if self._model is None:
+            return "Engine(closed)"
+        return f"Engine({self.name!r}, {self.sample_rate} Hz, {self.channels} ch, {self.device})"
+
+    # --- making clips ---------------------------------------------------------------------------------------
+
+    @overload
+    def generate(self, text: str | None = None, *, progress: Progress | None = None,
+                 cancel: CancelToken | None = None, **keywords: Any) -> Clip: ...
+
+    @overload
+    def generate(self, text: Sequence[str | None], *, progress: Progress | None = None,
+                 cancel: CancelToken | None = None, **keywords: Any) -> list[Clip]: ...
+
+    def generate(self, text: Text = None, *, progress: Progress | None = None, cancel: CancelToken | None = None,
+                 **keywords: Any) -> Clip | list[Clip]:
+        """A clip from a text, or a list of clips from a list of texts (one batch, as the reference computes it).
+
+        Args:
+            text: description; None or "" = unconditional.
+            progress: called with (frames done, frames wanted), also when nothing is printed.
+            cancel: ends it within one step.
+            **keywords: `seconds` or `bars` with `bpm`, `seed`, `temperature`, `top_k`, `top_p`, `cfg`, `cfg_beta`,
+                `two_step_cfg`, `conditions`, `condition_options`, `guidance`, `window_seconds`, `stride_seconds`,
+                `level_hold`, `decoder`, `noise`, ...: the fields of `GenerateRequest` and `SamplingParams`.
+
+        Raises:
+            RequestError, ConditionError: what was asked for cannot be.
+            CancelledError: `cancel` was set.
+        """
+        requests = build_requests(text, keywords, self.defaults)
+        clips = self.run(requests, None, progress, cancel)
+        return clips[0] if _single(text, requests) else clips
+
+    @overload
+    def extend(self, prompt: Any, text: str | None = None, *, progress: Progress | None = None,
+               cancel: CancelToken | None = None, **keywords: Any) -> Clip: ...
+
+    @overload
+    def extend(self, prompt: Any, text: Sequence[str | None], *, progress: Progress | None = None,
+               cancel: CancelToken | None = None, **keywords: Any) -> list[Clip]: ...
+
+    def extend(self, prompt: Any, text: Text = None, *, progress: Progress | None = None,
+               cancel: CancelToken | None = None, **keywords: Any) -> Clip | list[Clip]:
+        """Continue a Clip, a Waveform, or codes `[K, T]` (or `[B, K, T]`: a batch).
+
+        Args:
+            prompt: cut at its START to whole frames; one that exceeds the window keeps its end, with a warning.
+            text, progress, cancel: as of `generate`.
+            **keywords: those of `generate`; `seconds` is the length of the NEW audio. `only_new=True` leaves the prompt
+                out. `splice=True` keeps the prompt's own samples and crossfades over `crossfade_ms` (at its level);
+                otherwise everything is decoded afresh, as the references do.
+
+        Raises:
+            AudioError: a prompt that is too short or no audio.
+            RequestError, ConditionError, CancelledError: as of `generate`.
+        """
+        made = self.make_prompt(prompt)
+        batch = made.codes.shape[0]
+        requests = build_requests(text, keywords, self.defaults, batch if batch > 1 else None)
+        clips = self.run([fill_request(r, made.bpm) for r in requests], made, progress, cancel)
+        return clips[0] if batch == 1 and _single(text, requests) else clips
+
+    def run(self, requests: Sequence[GenerateRequest], prompt: Prompt | None = None, progress: Progress | None = None,
+            cancel: CancelToken | None = None) -> list[Clip]:
+        """Run requests as one batch; they may differ in text, conditions and seed only. Blocks while others run.
+
+        Raises:
+            RequestError: they differ in more.
+        """
+        requests = [fill_request(request) for request in requests]
+        _check_alike(requests)
+        token = _AnyToken(cancel, self._closing)
+        with self._queue:
+            token.raise_if_cancelled()
+            model = self.model
+            if isinstance(model, LanguageModelRuntime):
+                return render(model, requests, prompt=prompt, cancel=token, progress=progress,
+                              find_decoder=self._find_decoder)
+            return render_other(model, requests, prompt=prompt, cancel=token, progress=progress,
+                                find_decoder=self._find_decoder)
+
+    def make_prompt(self, value: Any) -> Prompt:
+        """A Clip, Waveform or codes as a prompt of this model; raises AudioError."""
+        model = self.model
+        if isinstance(model, LanguageModelRuntime):
+            return make_prompt(value, model.codec, model.n_codebooks, model.name)
+        if not model.continues:
+            raise RequestError(f"a prompt came, but {model.name!r} cannot continue audio; use generate, "
+                               "or a model that can")
+        return make_prompt(value, model.codec, model.codec.n_codebooks, model.name)
+
+    # --- streaming ------------------------------------------------------------------------------------------
+
+    def stream(self, text: str | None = None, *, prompt: Any = None, progress: Progress | None = None,
+               cancel: CancelToken | None = None, **keywords: Any) -> Iterator[Waveform]:
+        """Waveform chunks while it generates, the first after a few frames.
+
+        Put together they are what `generate` gives for the same seed (with `prompt`: what `extend` gives with
+        `only_new=True`). Leaving the loop ends the generation. Keywords as of `generate`.
+        """
+        made = None if prompt is None else self.make_prompt(prompt)
+        request = build_requests(text, keywords, self.defaults)[0]
+        if request.decoder is not None:
+            raise RequestError(f"decoder came as {request.decoder!r} for a stream, but a decoder of its own needs the "
+                               "whole; use generate")
+        chunks = self.stream_request(fill_request(request, None if made is None else made.bpm), made, progress, cancel)
+        rate = self.sample_rate
+        return (Waveform(chunk.samples, rate) for chunk in chunks if chunk.samples.shape[-1])
+
+    def stream_request(self, request: GenerateRequest, prompt: Prompt | None = None, progress: Progress | None = None,
+                       cancel: CancelToken | None = None) -> Iterator[GeneratedChunk]:
+        """The same for a request, with the codes beside the samples; checked now, run while iterated over."""
+        request = fill_request(request)
+        token = _AnyToken(cancel, self._closing)
+        model = self.model
+        if not isinstance(model, LanguageModelRuntime):
+            return (chunks[0] for chunks in self._stream_other(model, request, prompt, progress, token))
+        length = new_length(request, model.codec)
+        level = LevelHold(model.codec) if request.level_hold else None
+        codes = None if prompt is None else prompt.codes[:1]
+        generation = Generation(model, [request], prompt=codes, new_frames=length.frames, cancel=token,
+                                progress=progress, prompt_audio=None if prompt is None else prompt.audio,
+                                on_shift=None if level is None else level.on_shift)
+        stream, skip = primed_stream(model.codec, codes, 1)
+        pieces = stream_generation(generation, AudioStream(stream, skip), n_samples=length.samples, level=level)
+        return (chunks[0] for chunks in pieces)
+
+    def _stream_other(self, model: Any, request: GenerateRequest, prompt: Prompt | None, progress: Progress | None,
+                      token: CancelToken) -> Iterator[list[GeneratedChunk]]:
+        with self._queue:
+            yield from stream_other(model, [request], prompt, token, progress)
+
+    def open_prompt(self, text: str | None = None, **keywords: Any) -> LivePrompt:
+        """A prompt that is fed while it is captured and continued many times; see `LivePrompt`. Keywords as of
+        `generate`; they are what continuations start from.
+
+        Raises:
+            RequestError: this model cannot continue audio.
+        """
+        model = self.model
+        if not isinstance(model, LanguageModelRuntime):
+            raise RequestError(f"{model.name!r} is no model that can follow a capture; load a decoder language model")
+        return LivePrompt(model, build_requests(text, keywords, self.defaults)[0])
+
+    # --- end ------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """End what runs (its callers get CancelledError) and let go of the model; safe to call twice."""
+        self._closing.cancel()
+        with self._queue:
+            self._model = None
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
+
+
+class _AnyToken(CancelToken):
+    """Cancelled when any of its tokens is."""
+
+    __slots__ = ("_tokens",)
+
+    def __init__(self, *tokens: CancelToken | None) -> None:
+        super().__init__()
+        self._tokens = tuple(token for token in tokens if token is not None)
+
+    @property
+    def cancelled(self) -> bool:
+        return self._cancelled or any(token.cancelled for token in self._tokens)
+
+    def raise_if_cancelled(self) -> None:
+        if self.cancelled:
+            raise CancelledError("the job was cancelled")
+
+
+def _device_of(model: Model) -> torch.device:
+    return torch.device(getattr(model, "device", "cpu"))
+
+
+def _single(text: Text, requests: Sequence[GenerateRequest]) -> bool:
+    return len(requests) == 1 and (text is None or isinstance(text, str))
+
+
+def _check_alike(requests: Sequence[GenerateRequest]) -> None:
+    if not requests:
+        raise RequestError("no requests came, expected at least one")
+
+    def bare(request: GenerateRequest) -> GenerateRequest:
+        return replace(request, text=None, conditions={}, condition_options={}, seed=0, tags={}, noise=None)
+
+    if any(bare(request) != bare(requests[0]) for request in requests[1:]):
+        raise RequestError("requests of one batch came with different lengths or sampling; run them one by one")

@@ -1,0 +1,147 @@
+"""Requests to clips: runs a generation, makes sound of its codes, cuts to bars, joins with the prompt."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from soundforge.audio import Samples, match_gain, splice
+from soundforge.clip import Clip
+from soundforge.engine.generate import Generation, Progress
+from soundforge.engine.level_hold import LevelHold
+from soundforge.engine.model import LanguageModelRuntime
+from soundforge.engine.prompt import Prompt
+from soundforge.engine.stream import to_samples
+from soundforge.errors import RequestError
+from soundforge.interfaces import Codec
+from soundforge.interfaces import Decoder as OtherDecoder
+from soundforge.requests import CancelToken, GenerateRequest, describe_value
+from soundforge.version import __version__
+
+FindDecoder = Callable[[str], OtherDecoder]
+"""A registered decoder by name, for this model's codec."""
+
+MATCH_SECONDS = 1.0
+"""How much of the prompt's end its level is compared over at a splice."""
+
+
+@dataclass(frozen=True)
+class NewLength:
+    """Length of the new audio: frames to generate, and samples to keep of them (None = all)."""
+
+    frames: int
+    samples: int | None
+
+
+def new_length(request: GenerateRequest, codec: Codec) -> NewLength:
+    """From seconds: whole frames. From bars: exactly their samples, one frame more being made where they end inside.
+
+    Raises:
+        RequestError: less than one frame.
+    """
+    rate, hop = codec.frame_rate_hz, codec.hop_length
+    if request.bars is None:
+        frames = int(request.new_seconds * rate + 1e-6)
+        samples = None
+    else:
+        samples = round(request.new_seconds * codec.sample_rate)
+        frames = -(-samples // hop)
+    if frames < 1:
+        raise RequestError(f"{request.new_seconds:g} s were asked for, expected at least one frame of {1 / rate:g} s")
+    return NewLength(frames, samples)
+
+
+def render(runtime: LanguageModelRuntime, requests: Sequence[GenerateRequest], *, prompt: Prompt | None,
+           cancel: CancelToken, progress: Progress | None, find_decoder: FindDecoder) -> list[Clip]:
+    """Generate one batch to its end.
+
+    Args:
+        requests: one per item, alike in everything but text, conditions and seed; seeds are set.
+        prompt: what is continued by all of them, or None.
+
+    Raises:
+        CancelledError, ConditionError, RequestError, AudioError: see the engine's `generate`.
+    """
+    began = time.perf_counter()
+    first, codec = requests[0], runtime.codec
+    length = new_length(first, codec)
+    decoder = None if first.decoder is None else find_decoder(first.decoder)
+    codes = None if prompt is None else prompt.codes.expand(len(requests), -1, -1)
+    level = LevelHold(codec) if first.level_hold else None
+    generation = Generation(runtime, requests, prompt=codes, new_frames=length.frames, cancel=cancel,
+                            progress=progress, prompt_audio=None if prompt is None else prompt.audio,
+                            on_shift=None if level is None else level.on_shift)
+    new_codes = generation.run()
+    del generation  # its state is the largest thing there is; decoding needs the room
+    everything = new_codes if codes is None else torch.cat([codes.to(new_codes), new_codes], dim=-1)
+    decoded = _decode(codec, decoder, everything, requests, cancel)
+    if level is not None:
+        held = 0 if prompt is None else prompt.codes.shape[-1] * codec.hop_length
+        for item in (decoded,):
+            gained = level.apply(np.stack([d[:, held:] for d in item]), 0, codec.hop_length)
+            for index, d in enumerate(item):
+                d[:, held:] = gained[index]
+    seconds = time.perf_counter() - began
+    return [_clip(runtime, request, decoded[i], everything[i], prompt, length, len(requests), i, seconds)
+            for i, request in enumerate(requests)]
+
+
+def _decode(codec: Codec, decoder: OtherDecoder | None, codes: Tensor, requests: Sequence[GenerateRequest],
+            cancel: CancelToken) -> list[Samples]:
+    cancel.raise_if_cancelled()
+    if decoder is None:
+        with torch.inference_mode():
+            return to_samples(codec.decode(codes))
+    first = requests[0]
+    return to_samples(decoder.decode(codes, seed=[r.seed or 0 for r in requests], cancel=cancel, noise=first.noise,
+                                     options=first.decoder_options))
+
+
+def _clip(runtime: LanguageModelRuntime, request: GenerateRequest, decoded: Samples, codes: Tensor,
+          prompt: Prompt | None, length: NewLength, batch: int, index: int, computing_seconds: float) -> Clip:
+    codec = runtime.codec
+    start = 0 if prompt is None else prompt.codes.shape[-1] * codec.hop_length
+    end = decoded.shape[-1] if length.samples is None else start + length.samples
+    info: dict[str, Any] = {"version": __version__, "computing_seconds": round(computing_seconds, 4),
+                            "real_time_factor": round((end - start) / codec.sample_rate / computing_seconds, 3)}
+    if batch > 1:
+        info["batch"] = {"items": batch, "index": index}
+    if prompt is not None:
+        info["prompt"] = describe_value(prompt.source) if prompt.audio is not None else {"codes": True}
+        info["prompt_frames"] = int(prompt.codes.shape[-1])
+    if prompt is not None and request.splice and not request.only_new and prompt.audio is not None:
+        samples, info["splice_gain"] = join(prompt.audio.samples, decoded[:, :end], start,
+                                            round(request.crossfade_ms / 1000 * codec.sample_rate), codec.sample_rate)
+        start = prompt.audio.n_samples
+    else:
+        samples = decoded[:, start if request.only_new else 0:end]
+        start = 0 if request.only_new else start
+    if request.only_new and prompt is not None:
+        codes = codes[:, prompt.codes.shape[-1]:]
+    return Clip(np.ascontiguousarray(samples), codec.sample_rate, request=request, seed=request.seed or 0,
+                codes=codes.cpu().numpy(), model=runtime.name, prompt_samples=start if prompt is not None else 0,
+                bpm=request.bpm, beats_per_bar=request.beats_per_bar, info=info)
+
+
+def join(own: Samples, decoded: Samples, start: int, overlap: int, sample_rate: int) -> tuple[Samples, float]:
+    """The prompt's own samples, a crossfade, and the continuation at the prompt's level.
+
+    Args:
+        own: the prompt as it came, `[C, a]`.
+        decoded: prompt and continuation as the codec gives them, `[C, n]`; their seam is at `start`.
+        overlap: samples of the crossfade, all of them before the seam.
+
+    Returns:
+        `[C, a + n - start]` and the linear gain that the continuation got.
+    """
+    heard = min(start, own.shape[-1], round(MATCH_SECONDS * sample_rate))
+    # A codec gives a prompt back at nearly its level; what is lost is put right, within 3 dB.
+    gain = match_gain(own[:, own.shape[-1] - heard:], decoded[:, start - heard:start], limit_db=3.0)
+    overlap = min(overlap, start)
+    return splice(own, np.asarray(decoded[:, start - overlap:] * np.float32(gain), dtype=np.float32), overlap), gain

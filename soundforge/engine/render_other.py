@@ -1,0 +1,75 @@
+"""Clips from models that run themselves (flow matching, masked decoding): same door, other engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from soundforge.clip import Clip
+from soundforge.engine.generate import Progress
+from soundforge.engine.prompt import Prompt
+from soundforge.engine.render import FindDecoder
+from soundforge.errors import RequestError
+from soundforge.interfaces import GeneratedChunk, GenerativeModel
+from soundforge.requests import CancelToken, GenerateRequest, describe_value
+from soundforge.version import __version__
+
+
+def stream_other(model: GenerativeModel, requests: Sequence[GenerateRequest], prompt: Prompt | None,
+                 cancel: CancelToken, progress: Progress | None) -> Iterator[list[GeneratedChunk]]:
+    """The model's own chunks.
+
+    Raises:
+        RequestError: a prompt for a model that cannot continue.
+    """
+    if prompt is not None and not model.continues:
+        raise RequestError(f"a prompt came, but {model.name!r} cannot continue audio; use generate")
+    return model.stream(requests, cancel=cancel, prompt=None if prompt is None else prompt.codes, progress=progress)
+
+
+def render_other(model: GenerativeModel, requests: Sequence[GenerateRequest], *, prompt: Prompt | None,
+                 cancel: CancelToken, progress: Progress | None, find_decoder: FindDecoder) -> list[Clip]:
+    """Run a batch to its end; see `soundforge.engine.render.render`."""
+    began = time.perf_counter()
+    decoder = None if requests[0].decoder is None else find_decoder(requests[0].decoder)
+    parts: list[list[GeneratedChunk]] = [[] for _ in requests]
+    for chunks in stream_other(model, requests, prompt, cancel, progress):
+        for own, chunk in zip(parts, chunks, strict=True):
+            own.append(chunk)
+    clips = []
+    for index, (request, own) in enumerate(zip(requests, parts, strict=True)):
+        samples = np.concatenate([c.samples for c in own], axis=-1)
+        codes = _joined([c.codes for c in own])
+        latents = _joined([c.latents for c in own])
+        if decoder is not None:
+            source = torch.as_tensor(codes if codes is not None else latents)[None]
+            samples = decoder.decode(source, seed=request.seed or 0, cancel=cancel, noise=request.noise,
+                                     options=request.decoder_options)[0].cpu().float().numpy()
+        hop = model.codec.hop_length
+        start = 0 if prompt is None else prompt.codes.shape[-1] * hop
+        if request.bars is not None:
+            samples = samples[:, :start + round(request.new_seconds * model.sample_rate)]
+        if request.only_new:
+            samples, start = samples[:, start:], 0
+            codes = None if codes is None or prompt is None else codes[:, prompt.codes.shape[-1]:]
+        seconds = time.perf_counter() - began
+        info: dict[str, Any] = {
+            "version": __version__, "computing_seconds": round(seconds, 4),
+            "real_time_factor": round((samples.shape[-1] - start) / model.sample_rate / seconds, 3)}
+        if len(requests) > 1:
+            info["batch"] = {"items": len(requests), "index": index}
+        if prompt is not None:
+            info["prompt"] = describe_value(prompt.source) if prompt.audio is not None else {"codes": True}
+        clips.append(Clip(np.ascontiguousarray(samples), model.sample_rate, request=request, seed=request.seed or 0,
+                          codes=codes, model=model.name, prompt_samples=start, bpm=request.bpm,
+                          beats_per_bar=request.beats_per_bar, info=info))
+    return clips
+
+
+def _joined(pieces: Sequence[Any]) -> Any:
+    known = [piece for piece in pieces if piece is not None]
+    return np.concatenate(known, axis=-1) if known else None

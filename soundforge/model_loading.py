@@ -1,0 +1,153 @@
+"""From a model's name to what the engine runs: host, device, conditioners and decoders by name.
+
+This is where the plugin host and the engine room meet; neither knows of the other.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from soundforge.engine.model import LanguageModelRuntime
+from soundforge.errors import CheckpointError, RequestError, SettingsError
+from soundforge.host import PluginHost
+from soundforge.interfaces import (
+    Codec,
+    Conditioner,
+    ConditionerSetup,
+    Decoder,
+    DecoderSetup,
+    GenerativeModel,
+    LanguageModelParts,
+    LoadOptions,
+    Slot,
+)
+
+Model = LanguageModelRuntime | GenerativeModel
+
+
+def choose_device(name: str) -> str:
+    """`auto` is CUDA where there is one, else the CPU (Apple's GPU must be asked for: `mps`).
+
+    Raises:
+        SettingsError: no such device on this machine.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError) as error:
+        raise SettingsError(f"device came as {name!r}, expected auto, cpu, cuda, cuda:N or mps") from error
+    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+        raise SettingsError(f"device came as {name!r}, but PyTorch sees {torch.cuda.device_count()} CUDA devices here; "
+                            "use cpu, or install a CUDA build of PyTorch")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise SettingsError(f"device came as {name!r}, but there is no Apple GPU here; use cpu")
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise SettingsError(f"device came as {name!r}, expected auto, cpu, cuda, cuda:N or mps")
+    return str(device)
+
+
+def load_model(host: PluginHost, name: str | os.PathLike[str], device: str, quantize: str | None) -> Model:
+    """Load a model by embedded name, folder, or hub name.
+
+    Raises:
+        CheckpointError, PluginError, SettingsError.
+    """
+    if quantize not in (None, "int8", "int4"):
+        raise SettingsError(f"quantize came as {quantize!r}, expected None, 'int8' or 'int4'")
+    device = choose_device(device)
+    loaded = host.load_model(name, LoadOptions(device, quantize))
+    if not isinstance(loaded, LanguageModelParts):
+        if quantize is not None:
+            raise SettingsError(f"quantize came as {quantize!r}, but {loaded.name!r} is no decoder language model; "
+                                "load it without")
+        return loaded
+    if quantize is not None:
+        from soundforge.engine.quantise import quantise_language_model
+
+        quantise_language_model(loaded.lm, quantize)
+    return LanguageModelRuntime(loaded, ConditionerFinder(host, loaded, device))
+
+
+class ConditionerFinder:
+    """Conditioners of one model by the name a user says: a slot's, or a registered conditioner's that feeds one.
+
+    Built when first asked for and kept. Thread-safe.
+    """
+
+    def __init__(self, host: PluginHost, parts: LanguageModelParts, device: str) -> None:
+        self._host = host
+        self._parts = parts
+        self._device = device
+        self._built: dict[tuple[str, str], Conditioner] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, name: str) -> tuple[Slot, Conditioner, bool] | None:
+        slots = {item.slot.name: item for item in self._parts.slots}
+        registry = self._host.registries.conditioners
+        if name in slots:
+            item, conditioner = slots[name], slots[name].slot.conditioner
+        elif name in registry:
+            fed = [slots[slot] for slot in registry[name].feeds if slot in slots]
+            if not fed:
+                return None
+            item, conditioner = fed[0], name
+        else:
+            return None
+        key = (item.slot.name, conditioner)
+        with self._lock:
+            if key not in self._built:
+                parts = self._parts
+                setup = ConditionerSetup(item.slot, item.tensors, parts.folder, parts.layout, parts.config,
+                                         parts.codec, self._device)
+                self._built[key] = self._host.conditioner(conditioner, setup)
+            return item.slot, self._built[key], registry[conditioner].automatic
+
+
+class DecoderFinder:
+    """Decoders by name for one codec; built when first asked for and kept. Thread-safe."""
+
+    def __init__(self, host: PluginHost, codec: Codec, codec_name: str, folder: Path | None, device: str) -> None:
+        self._host = host
+        self._setup = DecoderSetup(codec, codec_name, folder, device)
+        self._built: dict[str, Decoder] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, name: str) -> Decoder:
+        registry = self._host.registries.decoders
+        if name not in registry:
+            known = ", ".join(sorted(registry)) or "none is loaded"
+            raise RequestError(f"decoder came as {name!r}, expected one of {known}, or None for the codec's own")
+        with self._lock:
+            if name not in self._built:
+                self._built[name] = registry[name].factory(self._host, self._setup)
+            return self._built[name]
+
+
+def load_codec_by_name(host: PluginHost, name: str | os.PathLike[str]) -> Codec:
+    """A codec by registered name, from a folder with a checkpoint, or from the hub.
+
+    Raises:
+        CheckpointError, PluginError, NotCachedError.
+    """
+    text = os.fspath(name)
+    if text in host.registries.codecs:
+        return host.codec(text)
+    folder = Path(text).expanduser()
+    if not folder.is_dir() and ("/" not in text or text.startswith((".", "/", "~")) or folder.exists()):
+        raise CheckpointError(f"there is no codec {text!r}: no folder of that name; registered codecs: "
+                              f"{_listed(host.registries.codecs)}")
+    if not folder.is_dir():
+        folder = host.resolve(text)
+    from soundforge.checkpoints.codecs import load_codec_folder
+
+    return load_codec_folder(folder, resolve=host.resolve)
+
+
+def _listed(names: Sequence[str] | object) -> str:
+    return ", ".join(sorted(names)) if names else "none"  # type: ignore[call-overload]
