@@ -67,7 +67,7 @@ def load_audiocraft(folder: Path, *, load_codec: Callable[[Path], Codec], resolv
         config=file.config,
         licence=licence,
     )
-    check_codec(parts, source, sample_rate=setting(file.config, "sample_rate", int, source))
+    check_codec(parts, source, setting(file.config, "sample_rate", int, source), optional(file.config, "channels"))
     assign_state(lm, lm_tensors(file.tensors, config), source=source, dtype=weights_dtype(file.tensors, device))
     lm.to(device)
     return parts

@@ -23,11 +23,18 @@ def weights_dtype(tensors: Mapping[str, Tensor], device: str) -> torch.dtype:
     return max(stored, key=lambda tensor: tensor.numel()).dtype if stored else torch.float32
 
 
-def check_codec(parts: LanguageModelParts, source: str, sample_rate: int | None = None) -> None:
+def check_codec(parts: LanguageModelParts, source: str, sample_rate: int | None = None,
+                channels: int | None = None) -> None:
     """Compare the codec with the language model that speaks its codes.
 
+    Args:
+        parts: with the codec.
+        source: for errors.
+        sample_rate, channels: what the language model was trained on, where its configuration says so.
+
     Raises:
-        CheckpointError: other codebook size, too few codebooks, or another sample rate; both sides are named.
+        CheckpointError: other codebook size, too few codebooks, another rate or number of channels; both sides are
+            named.
     """
     assert isinstance(parts.lm, LanguageModel)
     config, codec = parts.lm.config, parts.codec
@@ -38,3 +45,6 @@ def check_codec(parts: LanguageModelParts, source: str, sample_rate: int | None 
     if sample_rate is not None and codec.sample_rate != sample_rate:
         raise CheckpointError(f"{source}: the language model was trained at {sample_rate} Hz, but its codec runs at "
                               f"{codec.sample_rate} Hz; the two do not belong together")
+    if channels is not None and codec.channels != channels:
+        raise CheckpointError(f"{source}: the language model was trained on {channels} channels, but its codec gives "
+                              f"{codec.channels}; the two do not belong together")
