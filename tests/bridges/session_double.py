@@ -1,0 +1,175 @@
+"""A small session in memory: real state, real checks, no audio. What bridges are driven against in fast tests."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from soundforge import LibraryError, RequestError
+from soundforge.requests import CaptureEvent, ClipEvent, Event, JobEvent, StatusEvent, TransportEvent
+
+NUMBERS = {"seconds": 8.0, "bars": 0, "temperature": 1.0, "top_k": 250, "top_p": 0.0, "cfg": 3.0, "seed": -1,
+           "gain": 1.0, "quantum": 4.0, "crossfade_ms": 10.0, "monitor": 0, "autoplay": 1}
+
+
+class MemorySession:
+    """Keeps parameters, clips and jobs; tells its listeners; `calls` holds every call that changed something."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.params: dict[str, float | str] = {"text": "", **NUMBERS}
+        self.clips: dict[str, ClipEvent] = {}
+        self.pads: dict[int, str] = {}
+        self.listeners: list[Callable[[Event, Any], None]] = []
+        self.beat = TransportEvent("internal", 120.0, True, 0.0)
+        self.jobs = 0
+        self.capturing = ""
+        self.takes = 0
+
+    def emit(self, event: Event, origin: Any = None) -> None:
+        for listener in list(self.listeners):
+            listener(event, origin)
+
+    def add_listener(self, listener: Callable[[Event, Any], None]) -> Callable[[], None]:
+        self.listeners.append(listener)
+        return lambda: self.listeners.remove(listener)
+
+    def status(self) -> StatusEvent:
+        return StatusEvent("capturing" if self.capturing else "ready", "tiny", 0, 1.5, 2, 3, 4)
+
+    def get_param(self, name: str) -> float | str:
+        if name.startswith("guidance/"):
+            return self.params.get(name, 1.0)
+        if name not in self.params:
+            raise RequestError(f"param came as {name!r}, expected one of {', '.join(self.params)}")
+        return self.params[name]
+
+    def set_param(self, name: str, value: float | str) -> None:
+        old = self.get_param(name)
+        if isinstance(old, str) != isinstance(value, str):
+            raise RequestError(f"{name} came as {value!r}, expected {'a text' if isinstance(old, str) else 'a number'}")
+        if isinstance(value, float) and (not math.isfinite(value) or abs(value) > 1e6):
+            raise RequestError(f"{name} came as {value:g}, expected -1000000 to 1000000")
+        self.params[name] = value
+        self.calls.append(("set_param", name, value))
+
+    def set_condition(self, name: str, source: str) -> None:
+        self.calls.append(("set_condition", name, source))
+
+    def capture_start(self, take: str = "", origin: Any = None) -> None:
+        self.calls.append(("capture_start", take))
+        self.takes += 1
+        self.capturing = take or f"take-{self.takes:04d}"
+        self.emit(CaptureEvent("started", self.capturing), origin)
+
+    def capture_stop(self) -> None:
+        if not self.capturing:
+            raise RequestError("capture/stop came and nothing is captured; send /soundforge/capture/start first")
+        self.calls.append(("capture_stop",))
+        take, self.capturing = self.capturing, ""
+        self.emit(CaptureEvent("take", take, 2.5, -6.25))
+
+    def capture_bars(self, n: int, take: str = "", origin: Any = None) -> None:
+        self.calls.append(("capture_bars", n, take))
+        self.emit(CaptureEvent("started", take), origin)
+
+    def _job(self, call: tuple[Any, ...], job: str, origin: Any) -> str:
+        self.calls.append(call)
+        self.jobs += 1
+        name = job or f"job-{self.jobs}"
+        self.emit(JobEvent("accepted", name), origin)
+        return name
+
+    def continue_take(self, take: str = "", seconds: float | None = None, job: str = "", origin: Any = None) -> str:
+        return self._job(("continue_take", take, seconds, job), job, origin)
+
+    def generate(self, text: str | None = None, seconds: float | None = None, job: str = "",
+                 origin: Any = None) -> str:
+        return self._job(("generate", text, seconds, job), job, origin)
+
+    def regenerate(self, job: str = "", origin: Any = None) -> str:
+        return self._job(("regenerate", job), job, origin)
+
+    def takeover(self, bars_in: int, bars_out: int = 0, job: str = "", origin: Any = None) -> str:
+        return self._job(("takeover", bars_in, bars_out, job), job, origin)
+
+    def release(self) -> None:
+        self.calls.append(("release",))
+
+    def cancel(self, job: str) -> None:
+        self.calls.append(("cancel", job))
+        self.emit(JobEvent("cancelled", job))
+
+    def add_clip(self, clip: str) -> None:
+        self.clips[clip] = ClipEvent("info", clip, 4.5, 93.0, f"/library/{clip}.wav")
+
+    def clip_info(self, clip: str) -> ClipEvent:
+        if clip not in self.clips:
+            raise LibraryError(f"clip came as {clip!r}, which is not in the library; there are no clips yet")
+        return self.clips[clip]
+
+    def clip_play(self, clip: str, loop: bool = False, gain: float = 1.0) -> None:
+        self.clip_info(clip)
+        self.calls.append(("clip_play", clip, loop, gain))
+        self.emit(replace(self.clips[clip], kind="playing"))
+
+    def clip_stop(self, clip: str) -> None:
+        self.clip_info(clip)
+        self.calls.append(("clip_stop", clip))
+
+    def clip_list(self) -> list[ClipEvent]:
+        return list(self.clips.values())
+
+    def clip_delete(self, clip: str) -> None:
+        self.clip_info(clip)
+        del self.clips[clip]
+        self.calls.append(("clip_delete", clip))
+
+    def clip_pad(self, clip: str, pad: int) -> None:
+        self.clip_info(clip)
+        self.pads[pad] = clip
+        self.calls.append(("clip_pad", clip, pad))
+
+    def play_pad(self, pad: int, velocity: float = 1.0) -> None:
+        if pad not in self.pads:
+            raise LibraryError(f"pad {pad} is empty; put a clip on it with /soundforge/clip/pad")
+        self.calls.append(("play_pad", pad, velocity))
+
+    def transport(self) -> TransportEvent:
+        return self.beat
+
+    def _transport(self, call: tuple[Any, ...], **changes: Any) -> None:
+        self.calls.append(call)
+        self.beat = replace(self.beat, **changes)
+        self.emit(self.beat)
+
+    def set_tempo(self, bpm: float) -> None:
+        self._transport(("set_tempo", bpm), bpm=bpm)
+
+    def transport_start(self) -> None:
+        self._transport(("transport_start",), rolling=True)
+
+    def transport_stop(self) -> None:
+        self._transport(("transport_stop",), rolling=False)
+
+    def transport_position(self, beat: float) -> None:
+        self._transport(("transport_position", beat), beat=beat)
+
+    def transport_source(self, source: str) -> None:
+        if source not in ("internal", "midi", "link", "jack"):
+            raise RequestError(f"source came as {source!r}, expected internal, midi, link or jack")
+        self._transport(("transport_source", source), source=source)
+
+    def transport_signature(self, beats_per_bar: int, beat_unit: int = 4) -> None:
+        self._transport(("transport_signature", beats_per_bar, beat_unit))
+
+    def load_model(self, name: str) -> None:
+        self.calls.append(("load_model", name))
+
+    def panic(self) -> None:
+        self.calls.append(("panic",))
+
+    def silence(self) -> None:
+        self.calls.append(("silence",))
