@@ -9,19 +9,19 @@ from typing import Annotated, Any
 
 import typer
 
-from soundforge.cli.output import DeviceOption, JsonFlag, ModelOption, console, errors, print_json
+from soundforge.cli.output import DeviceOption, JsonFlag, ModelOption, busy, console, print_json
 
 
 def bench(
-    model: ModelOption = "starter",
+    model: ModelOption = None,
     device: DeviceOption = "auto",
     seconds: Annotated[float, typer.Option(help="Seconds of audio to make in each run.")] = 8.0,
     runs: Annotated[int, typer.Option(min=1, max=100, help="Measured runs, after one that is not counted.")] = 3,
     json: JsonFlag = False,
 ) -> None:
     """Measure loading, time to first sound, codec, and the real-time factor."""
-    with errors.status(f"measuring {model}"):
-        result = measure(model, device, seconds, runs)
+    with busy(f"measuring {model or 'starter'}"):
+        result = measure(model or "starter", device, seconds, runs)
     if json:
         print_json(result)
         return

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from soundforge.cli.output import errors
+from soundforge.cli.output import busy
 from soundforge.errors import CheckpointError
 
 
@@ -22,13 +22,13 @@ def convert(
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise CheckpointError(f"DST came as {str(target)!r}, which exists already; give a new folder")
     host = create_host()
-    with errors.status(f"reading {source}"):
+    with busy(f"reading {source}"):
         parts = host.load_model(source, LoadOptions("cpu"))
     if not isinstance(parts, LanguageModelParts):
         raise CheckpointError(f"{source!r} is no language model over codes; only those have a native form")
     from soundforge.checkpoints.native import save_native
 
-    with errors.status(f"writing {target}"):
+    with busy(f"writing {target}"):
         save_native(parts, target, resolve=host.resolve)
     size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
     typer.echo(f"{target}: {size / 1e6:.1f} MB, licence of the weights: {parts.licence or 'see the source'}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -19,8 +20,8 @@ errors = Console(stderr=True, highlight=False)
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-ModelOption = Annotated[str, typer.Option("--model", "-m", metavar="MODEL",
-                                          help="Embedded or hub name, or a folder with a checkpoint.")]
+ModelOption = Annotated[str | None, typer.Option("--model", "-m", metavar="MODEL", help=(
+    "Embedded or hub name, or a folder with a checkpoint (starter)."))]
 DeviceOption = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps.")]
 PluginsDirOption = Annotated[Path | None, typer.Option("--plugins-dir", metavar="DIR",
                                                        help="Folder with plugins that are single files.")]
@@ -65,6 +66,11 @@ def usage_text(error: BaseException) -> str | None:
 def usage_error(text: str) -> NoReturn:
     """Wrong usage that no single option can be blamed for."""
     raise typer.BadParameter(text)
+
+
+def busy(text: str) -> AbstractContextManager[object]:
+    """A spinner with a text while something takes long; nothing where nobody sees it turn."""
+    return errors.status(text) if errors.is_terminal else nullcontext()
 
 
 def print_json(value: Any) -> None:

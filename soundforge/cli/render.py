@@ -20,7 +20,7 @@ def render(
     bars: Annotated[float | None, typer.Option(help="Length of new audio in bars; needs a tempo.")] = None,
     bpm: Annotated[float | None, typer.Option(help="Tempo in beats per minute.")] = None,
     beats_per_bar: Annotated[int, typer.Option(help="Beats in a bar.")] = 4,
-    model: ModelOption = "starter",
+    model: ModelOption = None,
     device: DeviceOption = "auto",
     quantize: Quantize = None,
     continue_: Annotated[AudioFile | None, typer.Option("--continue", metavar="FILE",
@@ -48,10 +48,11 @@ def render(
 
     check_output(output, bits)
     if again is not None:
-        order = order_again(again, melody=melody, style=style, continued=continue_, condition=condition or [])
+        order = order_again(again, model=model, melody=melody, style=style, continued=continue_,
+                            condition=condition or [])
     else:
         order = Order.from_options(
-            text=text, seconds=seconds, bars=bars, bpm=bpm, beats_per_bar=beats_per_bar, model=model,
+            text=text, seconds=seconds, bars=bars, bpm=bpm, beats_per_bar=beats_per_bar, model=model or "starter",
             continued=continue_, only_new=only_new, melody=melody, style=style, condition=condition or [],
             decoder=decoder, seed=seed, crossfade_ms=crossfade_ms,
             sampling={"temperature": temperature, "top_k": top_k, "top_p": top_p, "cfg": cfg})

@@ -7,7 +7,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from soundforge.audio import Waveform, read
-from soundforge.cli.output import INTERRUPTED, errors, usage_error
+from soundforge.cli.output import INTERRUPTED, busy, errors, usage_error
 from soundforge.clip import Clip
 from soundforge.errors import AudioError, LibraryError
 from soundforge.requests import CancelToken, GenerateRequest, SamplingParams
@@ -28,14 +28,21 @@ SOUND_FILES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus", ".w64"
 
 @dataclass(frozen=True)
 class Order:
-    """One clip to be rendered: a model's name, the engine's keywords, and the audio to continue, if any."""
+    """One clip to be rendered.
+
+    Args:
+        model: name of the checkpoint.
+        keywords: for `engine.generate` or `engine.extend`; what is not given comes from the model's defaults.
+        text: description.
+        prompt: audio to continue, or None.
+        request: instead of keywords and text, a whole request that was recorded.
+    """
 
     model: str
-    keywords: Mapping[str, Any]
+    keywords: Mapping[str, Any] = field(default_factory=dict)
     text: str | None = None
     prompt: Waveform | None = None
-    only_new: bool = False
-    files: Mapping[str, str] = field(default_factory=dict)
+    request: GenerateRequest | None = None
 
     @staticmethod
     def from_options(*, text: str | None, seconds: float | None, bars: float | None, bpm: float | None,
@@ -69,11 +76,17 @@ class Order:
                         crossfade_ms=crossfade_ms, sampling=SamplingParams(**keywords))
         optional = {"seconds": seconds, "bars": bars, "bpm": bpm, "seed": seed, "decoder": decoder}
         keywords |= {name: value for name, value in optional.items() if value is not None}
-        keywords |= {"beats_per_bar": beats_per_bar, "conditions": conditions, "crossfade_ms": crossfade_ms}
-        return Order(model, keywords, text, prompt, only_new, files)
+        keywords |= {"beats_per_bar": beats_per_bar, "conditions": conditions, "crossfade_ms": crossfade_ms,
+                     "tags": {"files": files} if files else {}}
+        if Path(model).is_dir():
+            # A clip carries its model's name; a folder is found again by where it lay.
+            keywords["tags"] = {**keywords["tags"], "model_folder": str(Path(model).resolve())}
+        if prompt is not None:
+            keywords |= {"splice": True, "only_new": only_new}
+        return Order(model, keywords, text, prompt)
 
 
-def order_again(file: Path, *, melody: Path | None, style: Path | None, continued: Path | None,
+def order_again(file: Path, *, model: str | None, melody: Path | None, style: Path | None, continued: Path | None,
                 condition: Sequence[str]) -> Order:
     """The order that made the clip in `file`.
 
@@ -88,28 +101,22 @@ def order_again(file: Path, *, melody: Path | None, style: Path | None, continue
     request = clip.request
     if not clip.model:
         raise AudioError(f"{str(file)!r} carries no request; expected a WAV that `soundforge render` wrote")
-    files: dict[str, str] = dict(clip.info.get("files", {}))
-    given, given_files = read_conditions(melody, style, condition)
-    files |= given_files
+    if request.noise is not None:
+        raise AudioError(f"{str(file)!r} was made from noise that the caller gave and no file holds; "
+                         "only Python can make it again")
+    given, _ = read_conditions(melody, style, condition)
+    files = dict(request.tags.get("files", {}))
     conditions = {name: _same_audio(name, value, given.get(name), files.get(name))
                   for name, value in request.conditions.items()}
     prompt = None
-    described = clip.info.get("prompt")
-    if described is not None:
-        prompt = _same_audio("continue", described, read_sound(continued, "--continue") if continued else None,
-                             files.get("continue"))
-    sampling = request.sampling
-    keywords: dict[str, Any] = {
-        "seed": clip.seed, "bpm": request.bpm, "beats_per_bar": request.beats_per_bar, "conditions": conditions,
-        "condition_options": request.condition_options, "guidance": request.guidance,
-        "temperature": sampling.temperature, "top_k": sampling.top_k, "top_p": sampling.top_p, "cfg": sampling.cfg,
-        "cfg_beta": sampling.cfg_beta, "two_step_cfg": sampling.two_step_cfg, "decoder": request.decoder,
-        "window_seconds": request.window_seconds, "stride_seconds": request.stride_seconds,
-        "crossfade_ms": request.crossfade_ms}
-    keywords["bars" if request.bars is not None else "seconds"] = (
-        request.bars if request.bars is not None else request.seconds)
-    return Order(clip.model, {name: value for name, value in keywords.items() if value is not None}, request.text,
-                 prompt, request.only_new, files)
+    if "prompt" in clip.info and "continue" in files:
+        prompt = _same_audio("continue", clip.info["prompt"],
+                             read_sound(continued, "--continue") if continued else None, files.get("continue"))
+    elif "prompt" in clip.info:
+        raise AudioError(f"{str(file)!r} continues audio that was captured or made in Python; "
+                         "only what `soundforge render` made can be rendered again")
+    name = model or str(request.tags.get("model_folder", clip.model))
+    return Order(name, prompt=prompt, request=replace(request, seed=clip.seed, conditions=conditions))
 
 
 def _same_audio(name: str, recorded: Any, given: Any, path: str | None) -> Any:
@@ -193,7 +200,7 @@ def run(order: Order, output: Path, *, bits: int, device: str, quantize: str | N
     """Load the model, generate with a progress bar, write the file and say what was made."""
     import soundforge as sf
 
-    with errors.status(f"loading {order.model}"):
+    with busy(f"loading {order.model}"):
         engine = sf.load(order.model, device=device, quantize=quantize, plugins_dir=plugins_dir, no_plugin=no_plugin)
     with engine:
         began = time.perf_counter()
@@ -204,7 +211,7 @@ def run(order: Order, output: Path, *, bits: int, device: str, quantize: str | N
         clip.save(output, bits=bits)
     for warning in said:
         errors.print(f"note: {warning.message}", style="yellow", markup=False)
-    new_seconds = clip.seconds - (0 if order.only_new else clip.prompt_samples / clip.sample_rate)
+    new_seconds = clip.seconds - clip.prompt_samples / clip.sample_rate
     typer.echo(f"{output}: {clip.seconds:.2f} s, {clip.sample_rate} Hz, {clip.channels} ch, seed {clip.seed}")
     typer.echo(f"{new_seconds:.2f} s of new audio in {computing:.2f} s: "
                f"real-time factor {new_seconds / max(computing, 1e-9):.2f}")
@@ -223,11 +230,14 @@ def generate(engine: Engine, order: Order) -> Clip:
             speed = f"{done / engine.frame_rate_hz / elapsed:.2f} x real time" if elapsed > 0.2 else ""
             bar.update(task, completed=done, total=total, speed=speed)
 
-        keywords = {**order.keywords, "progress": progress, "cancel": cancel}
+        prompt = order.prompt
         try:
-            if order.prompt is None:
-                return engine.generate(order.text, **keywords)
-            return engine.extend(order.prompt, order.text, splice=True, only_new=order.only_new, **keywords)
+            if order.request is not None:
+                made = None if prompt is None else engine.make_prompt(prompt)
+                return engine.run([order.request], made, progress, cancel)[0]
+            if prompt is None:
+                return engine.generate(order.text, progress=progress, cancel=cancel, **order.keywords)
+            return engine.extend(prompt, order.text, progress=progress, cancel=cancel, **order.keywords)
         except KeyboardInterrupt:
             cancel.cancel()
             errors.print("soundforge: interrupted; nothing was written")
