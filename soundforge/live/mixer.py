@@ -10,6 +10,7 @@ which is one reference assignment.
 from __future__ import annotations
 
 import time
+from collections import deque
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +60,7 @@ class Mixer:
         self._monitored: Block = np.zeros((MAX_BLOCK, channels), np.float32)
         self._master = Ramp(1.0, MAX_BLOCK)
         self._monitor = Ramp(0.0, MAX_BLOCK)
-        self._monitor_change: tuple[int, float, int] | None = None
+        self._monitor_changes: deque[tuple[int, float, int]] = deque(maxlen=16)
         self._reporting = 0
         self._voices = [Voice(channels, MAX_BLOCK, self._report, streams[k] if k < STREAM_VOICES else None)
                         for k in range(N_VOICES)]
@@ -117,7 +118,7 @@ class Mixer:
         """Add the input to the output, changing its gain at the sample that was asked for."""
         n, begin = len(out), 0
         while True:
-            change, stop = self._monitor_change, n
+            change, stop = self._monitor_changes[0] if self._monitor_changes else None, n
             if change is not None:
                 stop = begin if change[0] == NOW else min(max(change[0] - self.position, begin), n)
             if stop > begin and (self._monitor.moving or self._monitor.value):
@@ -129,7 +130,8 @@ class Mixer:
             if change is None or stop >= n:
                 return
             self._monitor.to(change[1], change[2], equal_power=True)
-            self._monitor_change, begin = None, stop
+            self._monitor_changes.popleft()
+            begin = stop
 
     def _limit(self, out: Block) -> None:
         """Soft limiter at the very output: identity below -1 dBFS, never above 1, silence instead of NaN."""
@@ -168,9 +170,10 @@ class Mixer:
             if kind == Command.MASTER:
                 self._master.to(x, int(GAIN_SECONDS * self.rate))
             elif kind == Command.MONITOR:
-                self._monitor_change = (at, x, b)
+                self._monitor_changes.append((at, x, b))
             elif kind == Command.PANIC:
-                self._monitor_change = (NOW, 0.0, int(PANIC_SECONDS * self.rate))
+                self._monitor_changes.clear()
+                self._monitor_changes.append((NOW, 0.0, int(PANIC_SECONDS * self.rate)))
                 for voice in self._voices:
                     voice.stop(NOW, int(PANIC_SECONDS * self.rate))
             elif 0 <= number < N_VOICES:

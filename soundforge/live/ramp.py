@@ -70,6 +70,8 @@ class Ramp:
         else:
             np.multiply(gains, np.float32(self.target - self._from), out=gains)
             np.add(gains, np.float32(self._from), out=gains)
+        if self._done + n >= self._total:
+            gains[self._total - self._done - 1:] = self.target  # exactly, whatever sine and cosine rounded to
         self._done += n
         self.value = self.target if not self.moving else float(gains[n - 1])
         return gains

@@ -48,6 +48,8 @@ class Voice:
         self._report = report
         self._scratch: Block = np.zeros((max_block, channels), np.float32)
         self._tail = (np.arange(TAIL_SAMPLES, 0, -1, dtype=np.float32) / TAIL_SAMPLES)[:, None]
+        self._count = np.arange(1, TAIL_SAMPLES + 1, dtype=np.float32)[:, None]
+        self._fade = np.empty((TAIL_SAMPLES, 1), np.float32)
         self._gain = Ramp(0.0, max_block)
         self._wanted_gain = 1.0
         self._start = self._stop = self._fade_in = self._fade_out = 0
@@ -179,7 +181,10 @@ class Voice:
         got = ring.read(scratch)
         if got:
             k = min(got, TAIL_SAMPLES)
-            np.multiply(scratch[got - k:got], self._tail[TAIL_SAMPLES - k:], out=scratch[got - k:got])
+            fade = self._fade[:k]
+            np.multiply(self._count[:k], np.float32(-1.0 / k), out=fade)
+            np.add(fade, np.float32(1.0), out=fade)
+            np.multiply(scratch[got - k:got], fade, out=scratch[got - k:got])
         return got, 1
 
     def _fill_clip(self, scratch: Block) -> int:

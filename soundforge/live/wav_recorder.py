@@ -48,6 +48,7 @@ class WavRecorder:
         try:
             self._file: IO[bytes] = path.open("wb")
             self._file.write(float_wav_header(rate, channels, 0))
+            self._file.flush()
         except OSError as error:
             raise LibraryError(f"cannot record to {str(path)!r} ({error}); "
                                "choose a folder that can be written") from error
