@@ -57,10 +57,15 @@ def _build(config: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str
                "_name_or_path", "sample_rate", "feature_extractor_cqt_bins", *_PLAIN}
     settings = {name: value for name, value in config.items() if name not in skipped}
     # Masking of features is for training; a mask tensor that the file may lack is not asked for then.
-    hubert = HubertConfig(**{**settings, "apply_spec_augment": False, "mask_time_prob": 0.0, "mask_feature_prob": 0.0})
-    hubert._attn_implementation = "eager"
-    with torch.device("meta"):
-        model = HubertModel(hubert).eval().requires_grad_(False)
+    settings |= {"apply_spec_augment": False, "mask_time_prob": 0.0, "mask_feature_prob": 0.0}
+    try:
+        hubert = HubertConfig(**settings)
+        hubert._attn_implementation = "eager"
+        with torch.device("meta"):
+            model = HubertModel(hubert).eval().requires_grad_(False)
+    except Exception as error:  # versions of transformers differ in how they say that an entry is wrong
+        reason = " ".join(str(error).split())[:160]
+        raise CheckpointError(f"{source}: not a usable MERT configuration: {reason}") from error
     expected = model.state_dict()
     state = _fitted(tensors, expected)
     faults = [name for name in expected if name not in state or state[name].shape != expected[name].shape]

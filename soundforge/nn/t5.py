@@ -146,8 +146,9 @@ def _build_t5(config: Mapping[str, Any], tensors: Mapping[str, Tensor], source: 
         t5_config._attn_implementation = "eager"
         with torch.device("meta"):
             model = T5EncoderModel(t5_config).eval().requires_grad_(False)
-    except (TypeError, ValueError, KeyError, ZeroDivisionError) as error:
-        raise CheckpointError(f"{source}: not a usable T5 configuration ({error})".splitlines()[0]) from error
+    except Exception as error:  # versions of transformers differ in how they say that an entry is wrong
+        reason = " ".join(str(error).split())[:160]
+        raise CheckpointError(f"{source}: not a usable T5 configuration: {reason}") from error
     state = {name: tensor.float() for name, tensor in tensors.items() if not name.startswith(_UNUSED)}
     shared = state.get("shared.weight", state.get("encoder.embed_tokens.weight"))
     if shared is not None:

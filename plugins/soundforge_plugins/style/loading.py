@@ -39,6 +39,7 @@ def make_style_conditioner(host: Host, setup: ConditionerSetup) -> StyleConditio
     if codec is not None and (codec.sample_rate != rate or codec.channels != 1):
         raise CheckpointError(f"the style condition was trained on a mono codec at {rate} Hz, but this one has "
                               f"{codec.channels} channels at {codec.sample_rate} Hz")
+    features = _codec_features(codec) if codec is not None else _mert_features(host, setup, rate)
     config = _config(options, codec)
     if config.width != setup.slot.width:
         raise CheckpointError(f"slot {setup.slot.name!r} takes features of width {setup.slot.width}, but a style "
@@ -46,7 +47,6 @@ def make_style_conditioner(host: Host, setup: ConditionerSetup) -> StyleConditio
     encoder = build_empty(lambda: StyleEncoder(config))
     assign_state(encoder, style_tensors(setup.tensors), source="the style encoder", dtype=torch.float32)
     encoder.to(setup.device)
-    features = _codec_features(codec) if codec is not None else _mert_features(host, setup, rate)
     settings = StyleSettings(
         sample_rate=rate,
         feature_rate_hz=codec.frame_rate_hz if codec is not None else mert.FRAME_RATE_HZ,

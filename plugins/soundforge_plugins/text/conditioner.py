@@ -37,6 +37,11 @@ class TextConditioner:
             return None
         if not isinstance(value, str):
             raise ConditionError(f"condition {self._name!r} came as {type(value).__name__}, expected text")
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise ConditionError(f"condition {self._name!r} came with half of a character at {error.start} (a lone "
+                                 "surrogate), expected text") from error
         ids = self.encoder.tokenize(value)
         if len(ids) > MAX_TOKENS:
             raise ConditionError(f"condition {self._name!r} came with {len(ids)} tokens, expected at most "
