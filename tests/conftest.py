@@ -40,3 +40,10 @@ def golden(request: pytest.FixtureRequest) -> Path:
     if case is None:
         pytest.skip(f"no golden case {request.param!r} in tests/golden or beside the checkout")
     return case
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> str:
+    """A real model that generates within a second: a reference model's folder, else the embedded one."""
+    found = find_golden("musicgen_text")
+    return str(found) if found else "starter"

@@ -222,7 +222,7 @@ def generate(engine: Engine, order: Order) -> Clip:
     cancel = CancelToken()
     columns = (TextColumn("generating"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
                TextColumn("{task.fields[speed]}"), TextColumn("left"), TimeRemainingColumn())
-    with Progress(*columns, console=errors, transient=True) as bar:
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
         task = bar.add_task("generate", total=None, speed="")
 
         def progress(done: int, total: int) -> None:
