@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from soundforge.checkpoints.files import misfit_error
 from soundforge.nn.dac import DacConfig
-from soundforge.nn.streaming_conv import StreamConvTranspose1d
+from soundforge.nn.streaming_transposed import StreamConvTranspose1d
 
 # Our name -> the file's name; for the codebooks, which we keep in one tensor, the names of all of them.
 Names = Mapping[str, str | Sequence[str]]

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from soundforge.nn.streaming import Chain, Pointwise, Residual, StreamLayer
 from soundforge.nn.streaming_codec import CodecNetwork, NeuralCodec
-from soundforge.nn.streaming_conv import StreamConv1d, StreamConvTranspose1d
+from soundforge.nn.streaming_conv import StreamConv1d
+from soundforge.nn.streaming_transposed import StreamConvTranspose1d
 
 _DILATIONS = (1, 3, 9)  # of the three residual units in a block
 _UNIT_KERNEL = 7

@@ -23,19 +23,24 @@ class ResidualQuantiser(nn.Module):
     def __init__(self, n_codebooks: int, codebook_size: int, dimension: int) -> None:
         super().__init__()
         self.codebooks = nn.Parameter(torch.empty(n_codebooks, codebook_size, dimension), requires_grad=False)
+        self._norms_of: tuple[object, Tensor] | None = None
+
+    def _norms(self) -> Tensor:
+        """`[K, 1, N]` squared lengths of the vectors; computed once, as a stream asks for every frame."""
+        books = self.codebooks
+        key = (books.data_ptr(), 0 if books.is_inference() else books._version, books.dtype)
+        if self._norms_of is None or self._norms_of[0] != key:
+            self._norms_of = (key, books.transpose(1, 2).pow(2).sum(1, keepdim=True))
+        return self._norms_of[1]
 
     def encode(self, latent: Tensor, n_codebooks: int) -> Tensor:
         """Latent `[B, D, T]` to codes int64 `[B, n_codebooks, T]`, coarsest first."""
         batch, dimension, n_frames = latent.shape
         residual = latent.transpose(1, 2).reshape(-1, dimension)
         codes = []
-        for codebook in self.codebooks[:n_codebooks]:
+        for codebook, norms in zip(self.codebooks[:n_codebooks], self._norms(), strict=False):
             # The reference's order of operations, term by term, so that near ties fall the same way.
-            distance = (
-                residual.pow(2).sum(1, keepdim=True)
-                - 2 * residual @ codebook.t()
-                + codebook.t().pow(2).sum(0, keepdim=True)
-            )
+            distance = residual.pow(2).sum(1, keepdim=True) - 2 * residual @ codebook.t() + norms
             chosen = distance.neg_().argmax(dim=-1)
             residual = residual - F.embedding(chosen, codebook)
             codes.append(chosen)

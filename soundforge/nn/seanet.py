@@ -13,8 +13,10 @@ from typing import Any
 
 from torch import nn
 
-from soundforge.nn.streaming import Chain, Pointwise, Residual, RunningLstm, StreamLayer
-from soundforge.nn.streaming_conv import PAD_MODES, StreamConv1d, StreamConvTranspose1d
+from soundforge.nn.streaming import Chain, Pointwise, Residual, StreamLayer
+from soundforge.nn.streaming_conv import PAD_MODES, StreamConv1d
+from soundforge.nn.streaming_lstm import RunningLstm
+from soundforge.nn.streaming_transposed import StreamConvTranspose1d
 
 NORMS = ("none", "weight_norm", "time_group_norm")
 # Activations that treat every sample by itself: a layer over time would break streaming.

@@ -13,7 +13,7 @@ replaced, not written to, so that a copied state may share them.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 import torch
@@ -22,8 +22,15 @@ from torch import Tensor, nn
 S = TypeVar("S")
 
 
+# A tile's largest activation: 1.6 MB, so that it, its input and its output stay in a core's share of the cache.
+_CACHED_ELEMENTS = 400_000
+
+
 class StreamLayer(nn.Module):
     """Base of the layers; the default is a layer that treats every sample by itself."""
+
+    out_channels = 0  # 0: as many as come in
+    streams = True  # False for a layer that needs the whole signal
 
     def new_state(self) -> Any:
         """State of a stream that has not begun; None for a layer without memory."""
@@ -62,23 +69,71 @@ class Pointwise(StreamLayer):
 
 
 class Chain(nn.Sequential):
-    """Stream layers one after the other."""
+    """Stream layers one after the other.
+
+    On the CPU a long signal runs through the layers with large activations as a stream of tiles that fit the
+    processor's cache: the same result, less waiting for memory, and the memory it takes does not grow.
+    """
 
     def __iter__(self) -> Iterator[StreamLayer]:
         return super().__iter__()  # type: ignore[return-value]
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, stop, tile = self._tiling(x) if x.device.type == "cpu" else (0, 0, 0)
+        layers = list(self)
+        for layer in layers[:first]:
+            x = layer(x)
+        if first < stop:
+            x = _in_tiles(layers[first:stop], x, tile)
+        for layer in layers[stop:]:
+            x = layer(x)
+        return x
 
     def new_state(self) -> list[Any]:
         return [layer.new_state() for layer in self]
 
     def step(self, x: Tensor, state: list[Any], last: bool) -> Tensor:
-        for layer, its_state in zip(self, state, strict=True):
-            x = layer.step(x, its_state, last)
-        return x
+        return _step_all(self, x, state, last)
 
     def ready(self, n: int) -> int:
         for layer in self:
             n = layer.ready(n)
         return n
+
+    @property
+    def streams(self) -> bool:
+        """Whether every layer can stream."""
+        return all(layer.streams for layer in self)
+
+    def _tiling(self, x: Tensor) -> tuple[int, int, int]:
+        """Layers `first` to `stop` whose activations overflow the cache, and the tile in samples of their input."""
+        batch, channels, n = x.shape
+        sizes, lengths = [channels * n], [n]
+        for layer in self:
+            channels = layer.out_channels or channels
+            lengths.append(layer.ready(lengths[-1]))
+            sizes.append(channels * lengths[-1])
+        large = [index for index in range(len(self)) if max(sizes[index : index + 2]) > _CACHED_ELEMENTS]
+        if batch > 1 or not large or not self.streams:
+            return 0, 0, 0
+        first, stop = large[0], large[-1] + 1
+        share = _CACHED_ELEMENTS / max(sizes[first : stop + 1])
+        return first, stop, max(1, int(lengths[first] * share))
+
+
+def _step_all(layers: Iterable[StreamLayer], x: Tensor, states: list[Any], last: bool) -> Tensor:
+    for layer, state in zip(layers, states, strict=True):
+        x = layer.step(x, state, last)
+    return x
+
+
+def _in_tiles(layers: list[StreamLayer], x: Tensor, tile: int) -> Tensor:
+    states = [layer.new_state() for layer in layers]
+    n = x.shape[-1]
+    outputs = [
+        _step_all(layers, x[..., start : start + tile], states, last=start + tile >= n) for start in range(0, n, tile)
+    ]
+    return torch.cat(outputs, dim=-1)
 
 
 @dataclasses.dataclass
@@ -123,44 +178,9 @@ class Residual(StreamLayer):
     def ready(self, n: int) -> int:
         return self.block.ready(n)
 
-
-class RunningLstm(StreamLayer):
-    """Forward-only LSTM over time with a skip connection: `[B, D, n]` to `[B, D, n]`.
-
-    Args:
-        dimension: D, also the hidden size.
-        n_layers: stacked LSTM layers.
-    """
-
-    def __init__(self, dimension: int, n_layers: int) -> None:
-        super().__init__()
-        self.lstm = nn.LSTM(dimension, dimension, n_layers)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self._run(x, None)[0]
-
-    def new_state(self) -> LstmState:
-        return LstmState()
-
-    def step(self, x: Tensor, state: LstmState, last: bool) -> Tensor:
-        if x.shape[-1] == 0:
-            return x
-        y, state.hidden = self._run(x, state.hidden)
-        return y
-
-    def _run(self, x: Tensor, hidden: Any) -> tuple[Tensor, Any]:
-        by_time = x.permute(2, 0, 1)
-        y, hidden = self.lstm(by_time, hidden)
-        return (y + by_time).permute(1, 2, 0), hidden
-
-
-@dataclasses.dataclass
-class LstmState:
-    """Args:
-    hidden: what the LSTM carries, (h, c) each `[n_layers, B, D]`, or None at the start.
-    """
-
-    hidden: tuple[Tensor, Tensor] | None = None
+    @property
+    def streams(self) -> bool:  # type: ignore[override]
+        return self.block.streams and (self.shortcut is None or self.shortcut.streams)
 
 
 def join(held: Tensor | None, x: Tensor) -> Tensor:

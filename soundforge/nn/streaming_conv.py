@@ -17,8 +17,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from soundforge.nn.streaming import StreamLayer, join, tail_of
+from soundforge.nn.streaming_product import WORTH_PACKING, PackedProduct
 
 PAD_MODES = ("constant", "reflect", "replicate")
+
+# Output channels times kernel width up to which a convolution is done tap by tap.
+_FEW_ROWS = 16
+# From here on the library's own kernels are the faster ones (measured).
+_MANY_FRAMES = 512
 
 
 def pad1d(x: Tensor, left: int, right: int, mode: str) -> Tensor:
@@ -80,6 +86,8 @@ class StreamConv1d(StreamLayer):
         super().__init__()
         self.conv = nn.Conv1d(in_channels, out_channels, kernel_size, stride, dilation=dilation)
         self.norm = None if group_norm is None else nn.GroupNorm(1, out_channels, **group_norm)  # type: ignore[arg-type]
+        self.out_channels = out_channels
+        self.streams = group_norm is None
         self.stride = stride
         self.dilation = dilation
         self.span = (kernel_size - 1) * dilation + 1  # input samples under the kernel
@@ -87,6 +95,7 @@ class StreamConv1d(StreamLayer):
         self.right = right
         self.whole_frames = whole_frames
         self.pad_mode = pad_mode
+        self._product = PackedProduct()
 
     def forward(self, x: Tensor) -> Tensor:
         right = self._right(x.shape[-1])
@@ -129,7 +138,39 @@ class StreamConv1d(StreamLayer):
         return max(0, (self.left + n - self.span) // self.stride + 1)
 
     def _convolve(self, x: Tensor, padding: int = 0) -> Tensor:
-        return F.conv1d(x, self.conv.weight, self.conv.bias, self.stride, padding, self.dilation)
+        """`[B, C, n]`, padded but for `padding` zeros on both sides, to `[B, C', m]`."""
+        weight, bias = self.conv.weight, self.conv.bias
+        n_frames = (x.shape[-1] + 2 * padding - self.span) // self.stride + 1
+        if x.device.type == "cpu":
+            if weight.numel() >= WORTH_PACKING and n_frames < _MANY_FRAMES:
+                return self._by_windows(F.pad(x, (padding, padding)) if padding else x)
+            if weight[:, 0].numel() <= _FEW_ROWS and self.stride == 1:
+                return self._by_taps(F.pad(x, (padding, padding)) if padding else x)
+        return F.conv1d(x, weight, bias, self.stride, padding, self.dilation)
+
+    def _by_windows(self, x: Tensor) -> Tensor:
+        """Large weights, few frames: a product of the windows with weights that stay arranged."""
+        batch, channels, _ = x.shape
+        weight, bias = self.conv.weight, self.conv.bias
+        windows = x.unfold(2, self.span, self.stride)[..., :: self.dilation]  # [B, C, m, kernel]
+        n_frames = windows.shape[2]
+        rows = windows.transpose(1, 2).reshape(batch * n_frames, channels * weight.shape[2])
+        y = self._product(rows, weight, lambda: weight.flatten(1))
+        if bias is not None:
+            y = y + bias
+        return y.view(batch, n_frames, -1).transpose(1, 2).contiguous()
+
+    def _by_taps(self, x: Tensor) -> Tensor:
+        """To few channels: one product gives every tap's share of every sample; the taps' rows are added shifted.
+        The library's kernel is slow there, as it spreads output channels over the lanes of a vector."""
+        weight, bias = self.conv.weight, self.conv.bias
+        taps = torch.matmul(weight.transpose(1, 2).reshape(-1, weight.shape[1]), x)
+        taps = taps.view(x.shape[0], -1, weight.shape[2], x.shape[-1])
+        n = x.shape[-1] - self.span + 1
+        y = taps[:, :, 0, :n].contiguous() if bias is None else taps[:, :, 0, :n] + bias[:, None]
+        for tap in range(1, weight.shape[2]):
+            y += taps[:, :, tap, tap * self.dilation : tap * self.dilation + n]
+        return y
 
     def _right(self, n: int) -> int:
         return self.right + (-n % self.stride if self.whole_frames else 0)
@@ -153,85 +194,3 @@ class StreamConv1d(StreamLayer):
 
     def _nothing(self, x: Tensor) -> Tensor:
         return x.new_zeros(x.shape[0], self.conv.out_channels, 0)
-
-
-@dataclass
-class TransposedState:
-    """Args:
-    carry: `[B, C, overlap]` what the inputs so far add to the samples behind the newest frame, without bias.
-    to_trim: samples that are still to be dropped at the left edge.
-    """
-
-    to_trim: int
-    carry: Tensor | None = None
-
-
-class StreamConvTranspose1d(StreamLayer):
-    """Transposed convolution over time; `left` and `right` samples of its output are cut off.
-
-    In a stream neighbouring frames are overlap-added: a frame makes `kernel_size` samples, of which the last
-    `kernel_size - stride` wait for the frames that follow.
-
-    Args:
-        in_channels, out_channels, kernel_size, stride: as in `nn.ConvTranspose1d`; kernel_size >= stride.
-        left, right: samples cut off, together at most kernel_size - stride for published codecs.
-        group_norm: as in `StreamConv1d`; it comes before the cut.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int,
-        *,
-        stride: int,
-        left: int,
-        right: int,
-        group_norm: dict[str, float] | None = None,
-    ) -> None:
-        super().__init__()
-        self.conv = nn.ConvTranspose1d(in_channels, out_channels, kernel_size, stride)
-        self.norm = None if group_norm is None else nn.GroupNorm(1, out_channels, **group_norm)  # type: ignore[arg-type]
-        self.stride = stride
-        self.overlap = kernel_size - stride
-        self.left = left
-        self.right = right
-
-    def forward(self, x: Tensor) -> Tensor:
-        weight, bias = self.conv.weight, self.conv.bias
-        cut_less_right = self.left - self.right
-        if self.norm is None and 0 <= cut_less_right < self.stride:
-            # `padding` cuts both sides alike and `output_padding` gives back on the right: saves a copy.
-            return F.conv_transpose1d(x, weight, bias, self.stride, self.left, cut_less_right)
-        y = F.conv_transpose1d(x, weight, bias, self.stride)
-        if self.norm is not None:
-            y = self.norm(y)
-        return y[..., self.left : y.shape[-1] - self.right]
-
-    def new_state(self) -> TransposedState:
-        if self.norm is not None:
-            raise TypeError("group normalisation needs the whole signal; stream whole chunks instead")
-        return TransposedState(to_trim=self.left)
-
-    def step(self, x: Tensor, state: TransposedState, last: bool) -> Tensor:
-        n = x.shape[-1]
-        y = x.new_zeros(x.shape[0], self.conv.out_channels, 0)
-        bias = self.conv.bias
-        if n:
-            full = F.conv_transpose1d(x, self.conv.weight, bias, self.stride)
-            if state.carry is not None:
-                full[..., : self.overlap] += state.carry
-            y = full[..., : n * self.stride]
-            state.carry = full[..., n * self.stride :].clone()
-            if bias is not None:
-                state.carry -= bias[:, None]
-        if last and state.carry is not None:
-            rest = state.carry[..., : self.overlap - self.right]
-            y = torch.cat([y, rest if bias is None else rest + bias[:, None]], dim=-1)
-            state.carry = None
-        dropped = min(state.to_trim, y.shape[-1])
-        state.to_trim -= dropped
-        return y[..., dropped:]
-
-    def ready(self, n: int) -> int:
-        return max(0, n * self.stride - self.left)
