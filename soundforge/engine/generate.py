@@ -145,10 +145,10 @@ class Generation:
             return exact
         # The reference measures the last window in seconds, and the float's rounding may make it a frame shorter
         # (5.0 - 3.2 s at 50 Hz are 89 frames) and then adds another window. That changes tokens, so it is kept,
-        # except where the window would then hold nothing new and the reference fails.
+        # except where the reference fails or ends a frame early: no new frame, or no prompt for that other window.
         rate = self.runtime.codec.frame_rate_hz
         rounded = int(min(self._duration - self._offset / rate, self._window_seconds) * rate)
-        return rounded if prompt_frames < rounded <= exact else exact
+        return rounded if max(prompt_frames, self._stride) < rounded <= exact else exact
 
     def _open(self, prompt: Tensor, prefilled: Window | None = None) -> Window:
         n_frames = self._frames_of_window(prompt.shape[-1])
