@@ -1,0 +1,190 @@
+"""The main job with real programs: capture, continue, play, over `oscsend` and `oscdump`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jack_server import JackServer
+from numpy.typing import NDArray
+from osc_clients import free_udp_port
+from served import LOOP, Served, serve_command
+
+import soundforge as sf
+from soundforge.library import Library
+
+pytestmark = [pytest.mark.rig, pytest.mark.slow]
+
+OFFLINE = ("--offline-device", "--offline-input", LOOP)
+
+
+@pytest.fixture(scope="module")
+def served(rig_programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One server with the offline device for the tests that leave it as they found it."""
+    folder = tmp_path_factory.mktemp("served")
+    with Served(folder, *OFFLINE, "--offline-output", folder / "heard.wav") as server:
+        server.send("/soundforge/param/quantum", "f", 0)
+        yield server
+
+
+def best_match(part: NDArray[np.float32], whole: NDArray[np.float32]) -> tuple[float, int]:
+    """Largest normalised cross-correlation of mono `part` within mono `whole`, and where."""
+    size = 1 << (len(part) + len(whole)).bit_length()
+    product = np.fft.irfft(np.fft.rfft(whole, size) * np.conj(np.fft.rfft(part, size)), size)
+    product = product[:max(len(whole) - len(part) + 1, 1)]
+    energy = np.convolve(whole.astype(np.float64) ** 2, np.ones(len(part)), "valid")
+    score = product[:len(energy)] / np.sqrt(np.maximum(energy * float(np.sum(part.astype(np.float64) ** 2)), 1e-9))
+    return float(score.max()), int(score.argmax())
+
+
+def round_trip(server: Served, take: str, job: str, seconds: float = 2.0) -> Path:
+    """Capture one bar, continue it, wait for the end; the clip's file."""
+    dump = server.dump
+    dump.clear()
+    server.send("/soundforge/capture/bars", "is", 1, take)
+    dump.wait_for("/soundforge/capture/started", take)
+    assert dump.wait_for("/soundforge/take", take).arguments[1] == pytest.approx(2.0, abs=0.01)
+    server.send("/soundforge/continue", "sfs", take, seconds, job)
+    dump.wait_for("/soundforge/job/accepted", job)
+    playing = dump.wait_for("/soundforge/job/playing", job)
+    done = dump.wait_for("/soundforge/job/done", job, seconds=60)
+    assert done.arguments[1] == playing.arguments[1]
+    assert done.arguments[2] == pytest.approx(seconds, abs=0.05)
+    return Path(str(done.arguments[3]))
+
+
+def test_it_answers_at_once_and_is_ready_soon(served: Served) -> None:
+    assert served.seconds_to_pong < 5  # a second when nothing else runs
+    assert served.status().arguments[:2] == ("ready", "starter")
+    pong = served.ask("/soundforge/ping", "ifs", 7, 2.5, "three words here", reply="/soundforge/pong")
+    assert pong.arguments == (7, 2.5, "three words here")
+
+
+def test_a_capture_is_continued_and_heard(served: Served) -> None:
+    file = round_trip(served, "riff", "mine")
+    clip = Library(served.library).load_clip(file.stem)
+    assert file.is_file()
+    assert clip.as_waveform().rms() > 0.003
+    assert clip.request.tags
+    take = Library(served.library).load_take("riff").waveform
+    loop = sf.read(LOOP).resampled(take.sample_rate)
+    mono, whole = take.samples.mean(axis=0), np.tile(loop.samples.mean(axis=0), 2)
+    score, at = best_match(mono, whole)
+    assert score > 0.95, "the take is not what the device heard"
+    # the loop is four bars long and starts with the device, so a bar line lies on a beat of the recording
+    beat = take.sample_rate * 0.5
+    assert abs((at + beat / 2) % beat - beat / 2) < 0.02 * take.sample_rate
+
+
+def test_a_second_continue_waits_and_both_end(served: Served) -> None:
+    served.dump.clear()
+    for job in ("one", "two"):
+        served.send("/soundforge/continue", "sfs", "", 1.0, job)
+    for job in ("one", "two"):
+        served.dump.wait_for("/soundforge/job/done", job, seconds=60)
+
+
+def test_generate_from_text(served: Served) -> None:
+    served.dump.clear()
+    served.send("/soundforge/generate", "sfs", "techno, 120 bpm", 1.0, "text")
+    done = served.dump.wait_for("/soundforge/job/done", "text", seconds=60)
+    assert Library(served.library).load_clip(str(done.arguments[1])).request.text == "techno, 120 bpm"
+
+
+def test_cancel_ends_a_job(served: Served) -> None:
+    served.dump.clear()
+    served.send("/soundforge/generate", "sfs", "long", 30.0, "endless")
+    served.dump.wait_for("/soundforge/job/accepted", "endless")
+    served.send("/soundforge/cancel", "s", "endless")
+    served.dump.wait_for("/soundforge/job/cancelled", "endless", seconds=10)
+
+
+@pytest.mark.parametrize(("address", "types", "arguments"), [
+    ("/soundforge/no/such/address", "", ()),
+    ("/soundforge/continue", "s", ("no-such-take",)),
+    ("/soundforge/continue", "sf", ("", -3.0)),
+    ("/soundforge/continue", "sf", ("", 1e9)),
+    ("/soundforge/generate", "i", (3,)),
+    ("/soundforge/param/temperature", "s", ("hot",)),
+    ("/soundforge/param/temperature", "f", ("nan",)),
+    ("/soundforge/param/no_such_param", "f", (1.0,)),
+    ("/soundforge/clip/play", "s", ("no-such-clip",)),
+    ("/soundforge/cancel", "s", ("no-such-job",)),
+    ("/soundforge/transport/tempo", "f", (5.0,)),
+    ("/soundforge/capture/stop", "", ()),
+    ("/soundforge/capture/bars", "i", (-1,)),
+    ("/soundforge/condition/wetness", "s", ("x",)),
+])
+def test_bad_input_gets_one_line_and_the_server_lives_on(served: Served, address: str, types: str,
+                                                         arguments: tuple[object, ...]) -> None:
+    error = served.ask(address, types, *arguments, reply="/soundforge/error")
+    assert error.arguments[0] == address
+    assert len(str(error.arguments[1])) > 10
+    assert served.ask("/soundforge/ping", "i", 5, reply="/soundforge/pong").arguments == (5,)
+
+
+def test_a_busy_port_is_told_in_one_line(served: Served, tmp_path: Path) -> None:
+    done = subprocess.run(serve_command("--offline-device", "--osc-port", served.port, "--library", tmp_path,
+                                        "--log", tmp_path / "log.txt"), capture_output=True, text=True, timeout=60,
+                          check=False)
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert str(served.port) in last
+    assert "--osc-port" in last
+    assert "Traceback" not in done.stderr
+
+
+def test_what_is_heard_holds_the_continuation(rig_programs: None, tmp_path: Path) -> None:
+    with Served(tmp_path, *OFFLINE, "--offline-output", tmp_path / "heard.wav") as server:
+        server.send("/soundforge/param/quantum", "f", 0)
+        file = round_trip(server, "riff", "mine")
+        time.sleep(2.5)
+    clip = sf.read(file)
+    heard = sf.read(tmp_path / "heard.wav")
+    clip = clip.resampled(heard.sample_rate)
+    middle = clip.samples.mean(axis=0)[heard.sample_rate // 4:heard.sample_rate]
+    score, _ = best_match(middle, heard.samples.mean(axis=0))
+    assert score > 0.98
+    assert server.process.returncode == 0, "Ctrl-C is a clean end"
+
+
+def test_the_whole_round_on_a_real_audio_server(jack: JackServer, tmp_path: Path) -> None:
+    """A JACK client that is not ours plays the loop in, jack_rec records what comes out."""
+    with Served(tmp_path, "--input", "system", "--output", "system", environment=jack.environment()) as server:
+        server.send("/soundforge/param/quantum", "f", 0)
+        ours_in = jack.wait_port("in_")
+        ours_out = jack.wait_port("out_")
+        player = subprocess.Popen([sys.executable, str(Path(__file__).parent / "play_loop.py"), str(LOOP)],
+                                  env=jack.environment())
+        try:
+            jack.connect(jack.wait_port("loopplayer:out_1"), ours_in)
+            recorder = subprocess.Popen(["jack_rec", "-f", str(tmp_path / "out.wav"), "-d", "14", "-b", "32", ours_out],
+                                        env=jack.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            file = round_trip(server, "riff", "mine")
+            recorder.wait(30)
+            underruns, overruns = server.status().arguments[4:6]
+        finally:
+            player.terminate()
+            player.wait(10)
+        take = Library(server.library).load_take("riff").waveform
+    loop = sf.read(LOOP).resampled(take.sample_rate)
+    captured, _ = best_match(take.samples[0], np.tile(loop.samples[0], 2))
+    assert captured > 0.95
+    recorded = sf.read(tmp_path / "out.wav")
+    clip = sf.read(file).resampled(recorded.sample_rate)
+    score, _ = best_match(clip.samples[0][recorded.sample_rate // 4:recorded.sample_rate], recorded.samples[0])
+    assert score > 0.98, f"underruns {underruns}, overruns {overruns}, late cycles {jack.late_cycles()}"
+
+
+def test_no_device_is_told_in_one_line(tmp_path: Path) -> None:
+    done = subprocess.run(serve_command("--input", "no such device", "--osc-port", free_udp_port(), "--library",
+                                        tmp_path, "--log", tmp_path / "log.txt"), capture_output=True, text=True,
+                          timeout=60, check=False)
+    assert done.returncode == 1
+    assert "--offline-device" in done.stderr or "soundforge devices" in done.stderr
+    assert "Traceback" not in done.stderr
