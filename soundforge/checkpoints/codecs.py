@@ -88,13 +88,13 @@ def load_codec_folder(path: str | Path, *, resolve: Callable[[str], Path] | None
     )
 
 
-def codec_from_audiocraft(file: AudioCraftFile, *, name: str = "encodec") -> NeuralCodec:
+def codec_from_audiocraft(file: AudioCraftFile) -> NeuralCodec:
     """The codec of an AudioCraft export with weights (see `read_audiocraft`)."""
     source = str(file.path)
     config = _understood(source, lambda: encodec_from_audiocraft(file.config))
     network = _understood(source, lambda: build_empty(lambda: encodec_network(config)))
     _fill(network, file.tensors, audiocraft_encodec_names(network, config.n_codebooks), source)
-    return EncodecCodec(network, config, name)
+    return EncodecCodec(network, config)
 
 
 def codec_from_transformers(config: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str) -> NeuralCodec:
@@ -106,17 +106,16 @@ def codec_from_transformers(config: Mapping[str, Any], tensors: Mapping[str, Ten
         source: file or folder, for errors.
     """
     kind = config.get("model_type")
-    name = Path(source).name
     if kind == "encodec":
         encodec = _understood(source, lambda: encodec_from_transformers(config))
         network = _understood(source, lambda: build_empty(lambda: encodec_network(encodec)))
         _fill(network, tensors, transformers_encodec_names(network, encodec.n_codebooks), source)
-        return EncodecCodec(network, encodec, name)
+        return EncodecCodec(network, encodec)
     if kind == "dac":
         dac = _understood(source, lambda: dac_from_transformers(config))
         network = _understood(source, lambda: build_empty(lambda: dac_network(dac)))
         _fill(network, tensors, transformers_dac_names(network, dac), source)
-        return DacCodec(network, dac, name)
+        return DacCodec(network, dac)
     raise CheckpointError(f"{source}: the codec's model_type is {kind!r}, expected 'encodec' or 'dac'")
 
 
@@ -138,7 +137,7 @@ def _load_native(folder: Path) -> NeuralCodec:
     written = read_json(folder / NATIVE_CONFIG)
     if written.get("format") != NATIVE_FORMAT:
         raise CheckpointError(f"{source}: format {written.get('format')!r}, this version reads {NATIVE_FORMAT!r}")
-    kind, name = written.get("kind"), str(written.get("name", folder.name))
+    kind, name = written.get("kind"), str(written.get("name", ""))
     tensors = read_tensors(folder / NATIVE_WEIGHTS)
     if kind == "dac":
         dac = _understood(source, lambda: DacConfig(**written["config"]))
@@ -159,7 +158,7 @@ def _load_file(path: Path, resolve: Callable[[str], Path] | None) -> NeuralCodec
         return _from_descript(package, path)
     file = read_audiocraft(path)
     if file.pretrained is None:
-        return codec_from_audiocraft(file, name=path.parent.name)
+        return codec_from_audiocraft(file)
     wanted = file.pretrained.removeprefix("//pretrained/")
     beside = path.parent / wanted.rstrip("/").rsplit("/", 1)[-1]
     if beside.is_dir() and beside.resolve() != path.parent.resolve():
@@ -177,7 +176,7 @@ def _from_descript(package: Mapping[str, Any], path: Path) -> NeuralCodec:
     config = _understood(str(path), lambda: dac_from_descript(kwargs))
     network = _understood(str(path), lambda: build_empty(lambda: dac_network(config)))
     _fill(network, package["state_dict"], descript_dac_names(network, config), str(path))
-    return DacCodec(network, config, path.stem)
+    return DacCodec(network, config)
 
 
 def _fill(network: CodecNetwork, tensors: Mapping[str, Tensor], names: Names, source: str) -> None:

@@ -185,10 +185,10 @@ class DacCodec(NeuralCodec):
     Args:
         network: from `dac_network(config)`, loaded.
         config: its shape.
-        name: for messages.
+        name: published name; made from the sample rate when empty.
     """
 
-    def __init__(self, network: CodecNetwork, config: DacConfig, name: str = "dac") -> None:
+    def __init__(self, network: CodecNetwork, config: DacConfig, name: str = "") -> None:
         super().__init__(
             network,
             sample_rate=config.sample_rate,
@@ -197,7 +197,7 @@ class DacCodec(NeuralCodec):
             frame_rate_hz=config.sample_rate / config.hop_length,
             total_codebooks=config.n_codebooks,
             codebook_size=config.codebook_size,
-            name=name,
+            name=name or f"dac_{config.sample_rate // 1000}khz",
             pads_to_hop=True,
         )
         self.config = config

@@ -92,10 +92,10 @@ class EncodecCodec(NeuralCodec):
     Args:
         network: from `encodec_network(config)`, loaded.
         config: its shape.
-        name: for messages.
+        name: published name; made from the sample rate when empty.
     """
 
-    def __init__(self, network: CodecNetwork, config: EncodecConfig, name: str = "encodec") -> None:
+    def __init__(self, network: CodecNetwork, config: EncodecConfig, name: str = "") -> None:
         super().__init__(
             network,
             sample_rate=config.sample_rate,
@@ -104,7 +104,7 @@ class EncodecCodec(NeuralCodec):
             frame_rate_hz=config.frame_rate_hz,
             total_codebooks=config.n_codebooks,
             codebook_size=config.codebook_size,
-            name=name,
+            name=name or f"encodec_{config.sample_rate // 1000}khz",
         )
         self.config = config
 
