@@ -1,0 +1,237 @@
+"""The MIDI bridge: controllers and hosts in, lights out; ports may come and go at any time.
+
+    driver's thread -> inbox -> event loop: Dispatcher -> session
+    session's events -> Lights -> output
+
+A machine without MIDI, or a port that is not there, is told as one line and waited for: the server lives on.
+Threading: everything here runs on the event loop, except what is marked; drivers are asked on one worker thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from soundforge import DeviceError
+from soundforge.requests import Event
+from soundforge_bridges.midi.dispatch import Dispatcher
+from soundforge_bridges.midi.inbox import Inbox
+from soundforge_bridges.midi.lights import Lights
+from soundforge_bridges.midi.map import DEFAULT
+from soundforge_bridges.midi.map_file import read_map
+from soundforge_bridges.midi.ports import MidiSystem, match
+from soundforge_bridges.port import SessionPort
+
+VIRTUAL_NAME = "SoundForge"
+LOOK_SECONDS, LOOK_FOR_SYSTEM_SECONDS = 2.0, 30.0
+CLOCK_TYPES = ("clock", "start", "stop", "continue", "songpos")
+ClockSink = Callable[[str, float, int], None]
+"""`sink(kind, seconds, position)`: a clock message, when it came (`time.monotonic`), and the song position in
+sixteenths; called on the driver's thread, because its time is its meaning."""
+
+log = logging.getLogger(__name__)
+
+
+class MidiBridge:
+    """MIDI for one session.
+
+    Args:
+        session: what is driven.
+        inputs: (parts of) names of inputs; none = a virtual input that other programs can connect to.
+        output: (part of) the name of an output for lights, or None.
+        map_file: TOML file that changes the map, or None.
+        presets: texts for Program Change.
+        clock: hears of MIDI clock, or None.
+        system: makes the access to the machine's MIDI; another one in tests.
+        report: hears of everything a user should know, one line each.
+
+    Raises:
+        SettingsError: the map file is wrong.
+    """
+
+    def __init__(self, session: SessionPort, inputs: Sequence[str] = (), output: str | None = None,
+                 map_file: Path | None = None, presets: Sequence[str] = (), clock: ClockSink | None = None,
+                 system: Callable[[], MidiSystem] = MidiSystem, report: Callable[[str], None] | None = None) -> None:
+        self.map = read_map(map_file) if map_file else DEFAULT
+        self._session, self._wanted, self._wanted_output = session, tuple(inputs), output
+        self._report = report or log.warning
+        self._dispatcher = Dispatcher(session, self.map, presets, self._report)
+        self._lights = Lights(self.map)
+        self._inbox = Inbox(self._wake)
+        self._clock = clock
+        self._make_system = system
+        self._system: MidiSystem | None = None
+        self._worker: ThreadPoolExecutor | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._remove_listener: Callable[[], None] | None = None
+        self._open: dict[str, tuple[str, Any]] = {}
+        self._output: tuple[str, Any] | None = None
+        self._told: set[str] = set()
+
+    @property
+    def dropped(self) -> int:
+        """Messages that found no room, since the start."""
+        return self._inbox.dropped
+
+    @property
+    def open_inputs(self) -> list[str]:
+        """Full names of the inputs that are open."""
+        return [name for name, _ in self._open.values()]
+
+    async def start(self) -> None:
+        """Open what is there and watch for the rest. Does not raise for absent ports: they are reported."""
+        self._loop = asyncio.get_running_loop()
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="soundforge-midi")
+        self._remove_listener = self._session.add_listener(self._on_event)
+        await self._look()
+        self._watcher = asyncio.create_task(self._watch())
+
+    async def stop(self) -> None:
+        """Close all ports; safe to call twice."""
+        if self._remove_listener is not None:
+            self._remove_listener()
+            self._remove_listener = None
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watcher
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            ports = [port for _, port in [*self._open.values(), *([self._output] if self._output else [])]]
+            self._open, self._output = {}, None
+            await asyncio.get_running_loop().run_in_executor(worker, _close_all, ports)
+            worker.shutdown(wait=False)
+
+    # --- ports come and go ---------------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        while True:
+            # Asking for a system that is not there makes some drivers print a line each time.
+            await asyncio.sleep(LOOK_SECONDS if self._system else LOOK_FOR_SYSTEM_SECONDS)
+            await self._look()
+
+    async def _look(self) -> None:
+        """Open what has come, let go what has gone. Each trouble is reported once, until it is over."""
+        try:
+            if self._system is None:
+                self._system = await self._ask(self._make_system)
+            await self._look_at_inputs(self._system)
+            await self._look_at_output(self._system)
+        except DeviceError as error:
+            if self._wanted or self._wanted_output:
+                self._tell("system", str(error))
+            else:
+                log.info("%s", error)  # nobody asked for MIDI
+        else:
+            self._told.discard("system")
+
+    async def _look_at_inputs(self, system: MidiSystem) -> None:
+        if not self._wanted:
+            if VIRTUAL_NAME not in self._open:
+                port = await self._ask(system.open_virtual_input, VIRTUAL_NAME, self._on_midi)
+                self._open[VIRTUAL_NAME] = (VIRTUAL_NAME, port)
+            return
+        names = await self._ask(system.inputs)
+        for wanted in self._wanted:
+            held = self._open.get(wanted)
+            if held is not None and held[0] not in names:
+                del self._open[wanted]
+                self._dispatcher.release_held()
+                await self._ask(_close_all, [held[1]])
+                self._tell(f"in {wanted}", f"the MIDI input {held[0]!r} has gone; it is opened when it comes back")
+            name = match(wanted, names)
+            if wanted in self._open:
+                continue
+            if name is None:
+                self._tell(f"in {wanted}", f"there is no MIDI input {wanted!r} now, there are: {_listed(names)}; "
+                                           "it is opened when it comes")
+            else:
+                self._open[wanted] = (name, await self._ask(system.open_input, name, self._on_midi))
+                self._told.discard(f"in {wanted}")
+
+    async def _look_at_output(self, system: MidiSystem) -> None:
+        if self._wanted_output is None:
+            return
+        names = await self._ask(system.outputs)
+        if self._output is not None and self._output[0] not in names:
+            gone, self._output = self._output, None
+            await self._ask(_close_all, [gone[1]])
+        if self._output is None:
+            name = match(self._wanted_output, names)
+            if name is None:
+                self._tell("out", f"there is no MIDI output {self._wanted_output!r} now, there are: {_listed(names)}; "
+                                  "it is opened when it comes")
+                return
+            self._output = (name, await self._ask(system.open_output, name))
+            self._told.discard("out")
+            self._send(self._lights.start(self._session))
+
+    async def _ask(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        """Call something that may block, on the one worker thread that talks to the driver."""
+        if self._worker is None or self._loop is None:
+            raise DeviceError("the MIDI bridge is stopped")
+        return await self._loop.run_in_executor(self._worker, call, *arguments)
+
+    def _tell(self, what: str, line: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            self._report(line)
+
+    # --- in ------------------------------------------------------------------------------------------------
+
+    def _on_midi(self, message: Any) -> None:
+        """On the driver's thread: hand over, nothing else."""
+        if message.type in CLOCK_TYPES:
+            if self._clock is not None:
+                self._clock(message.type, time.monotonic(), getattr(message, "pos", 0))
+        elif message.type in ("note_on", "note_off", "control_change", "program_change"):
+            self._inbox.put(message)
+
+    def _wake(self) -> None:
+        """On the driver's thread: the inbox was empty and holds a message."""
+        if self._loop is not None and not self._loop.is_closed():
+            try:
+                self._loop.call_soon_threadsafe(self._carry_out)
+            except RuntimeError:
+                log.debug("a MIDI message came while the event loop closed")
+
+    def _carry_out(self) -> None:
+        for message in self._inbox.take_all():
+            self._dispatcher.on_message(message)
+
+    # --- out -----------------------------------------------------------------------------------------------
+
+    def _on_event(self, event: Event, origin: Any) -> None:
+        self._dispatcher.on_event(event)
+        if self._output is not None:
+            self._send(self._lights.on_event(event))
+
+    def _send(self, messages: list[Any]) -> None:
+        if self._output is None:
+            return
+        try:
+            for message in messages:
+                self._output[1].send(message)
+        except (OSError, RuntimeError, ValueError) as error:
+            self._tell("out", f"the MIDI output {self._output[0]!r} took nothing more ({error}); it is opened again "
+                              "when it comes back")
+
+
+def _close_all(ports: list[Any]) -> None:
+    for port in ports:
+        try:
+            port.close()
+        except (OSError, RuntimeError) as error:
+            log.debug("closing a MIDI port failed: %s", error)
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(map(repr, names)) or "none"

@@ -1,0 +1,71 @@
+"""Writes `docs/midi.md` from the map: `python -m soundforge_bridges.midi.docs [FILE]`. A test keeps it current."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import textwrap
+from pathlib import Path
+
+from soundforge_bridges.midi import map_file
+from soundforge_bridges.midi.lights import CAPTURE, JOBS, PLAYING
+from soundforge_bridges.midi.map import ACTIONS, DEFAULT, PADS, Scale
+
+HEAD = """# MIDI map
+
+*Made from the code by `python -m soundforge_bridges.midi.docs docs/midi.md`; change the table, not this page.*
+
+`soundforge serve --midi-in NAME` opens inputs by a part of their name (several may be given; `soundforge devices` lists
+them); without it SoundForge makes an input of its own called `SoundForge`, on systems that can (Linux, macOS), to which
+other programs connect. A port that is not there is waited for, and one that goes is opened again when it comes back.
+
+This is the default map; `--midi-map FILE.toml` changes any of it. A note-on with velocity 0 is a note-off. When a
+controller sends faster than SoundForge reads, older values of the same controller are skipped; notes never are.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    first_pad = min(note for note, bound in DEFAULT.notes.items() if bound.action == "pad")
+    lines = [HEAD, f"## Notes (channel {DEFAULT.channel})", "", "| note | action | |", "|---|---|---|"]
+    for note, bound in sorted(DEFAULT.notes.items()):
+        if bound.action != "pad":
+            more = f" ({bound.bars_in} bars in, {bound.bars_out} bars out)" if bound.action == "takeover" else ""
+            lines.append(f"| {note} | `{bound.action}` | {ACTIONS[bound.action]}{more} |")
+    lines += [f"| {first_pad} to {first_pad + PADS - 1} | `pad` | pads 1 to {PADS}: {ACTIONS['pad']} |", "",
+              "## Controllers", "", "| controller | does |", "|---|---|"]
+    for number, target in sorted(DEFAULT.controls.items()):
+        if isinstance(target, Scale):
+            curve = ", by equal ratios" if target.curve == "log" else ""
+            lines.append(f"| {number} | `{target.param}` from {target.low:g} to {target.high:g}{curve} |")
+        else:
+            lines.append(f"| {number} | `{target}`: {ACTIONS[target]} |")
+    lines += ["", "## Programs", "", "Program Change picks a text for `param/text`: from `[programs]` in the map file, "
+              "else from `presets` in `soundforge.toml`, counted from 0.", "",
+              "## The map file", "", "What the file does not name stays as above.", "",
+              "```toml", _example(), "```", "",
+              "Actions: " + ", ".join(f"`{name}`" for name in ACTIONS) + "; `none` takes an entry out.", "",
+              "A controller with an action acts when it passes the middle upwards; 120 and above act at every message.",
+              "", "## Lights (`--midi-out NAME`)", "", "| notes of | lit (velocity 127) while |", "|---|---|"]
+    for actions, when in ((CAPTURE, "something is recorded"), (JOBS, "a job waits or runs"),
+                          (PLAYING, "a clip plays")):
+        lines.append(f"| {', '.join(f'`{action}`' for action in actions)} | {when} |")
+    lines += ["", "Dark is velocity 0. When the output opens, every controller is sent once, at its parameter's value."]
+    return "\n".join(lines) + "\n"
+
+
+def _example() -> str:
+    """The example in the parser's own docstring, which a test reads with the parser."""
+    text = inspect.getdoc(map_file) or ""
+    return textwrap.dedent(text.partition("\n\n")[2]).strip()
+
+
+def main(arguments: list[str]) -> None:
+    if arguments:
+        Path(arguments[0]).write_text(page(), encoding="utf-8", newline="\n")
+    else:
+        print(page(), end="")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

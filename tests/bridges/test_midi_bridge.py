@@ -1,0 +1,369 @@
+"""The MIDI bridge: messages to session calls, floods, lights, ports that come and go."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mido
+import pytest
+from session_double import MemorySession
+
+from soundforge import DeviceError, RequestError, SettingsError
+from soundforge.requests import CaptureEvent, ClipEvent, JobEvent
+from soundforge_bridges.midi.bridge import MidiBridge
+from soundforge_bridges.midi.dispatch import Dispatcher
+from soundforge_bridges.midi.inbox import Inbox
+from soundforge_bridges.midi.lights import Lights
+from soundforge_bridges.midi.map import DEFAULT, MidiMap, NoteAction, Scale
+from soundforge_bridges.midi.ports import match
+
+
+def on(note: int, velocity: int = 100, channel: int = 0) -> mido.Message:
+    return mido.Message("note_on", note=note, velocity=velocity, channel=channel)
+
+
+def off(note: int, channel: int = 0) -> mido.Message:
+    return mido.Message("note_off", note=note, channel=channel)
+
+
+def cc(control: int, value: int, channel: int = 0) -> mido.Message:
+    return mido.Message("control_change", control=control, value=value, channel=channel)
+
+
+class Desk:
+    """A dispatcher on a session, as the bridge wires them."""
+
+    def __init__(self, session: MemorySession, midi_map: MidiMap = DEFAULT, presets: tuple[str, ...] = ()) -> None:
+        self.session = session
+        self.lines: list[str] = []
+        self.dispatcher = Dispatcher(session, midi_map, presets, self.lines.append)
+        session.add_listener(lambda event, origin: self.dispatcher.on_event(event))
+
+    def play(self, *messages: mido.Message) -> list[tuple[Any, ...]]:
+        self.session.calls.clear()
+        for message in messages:
+            self.dispatcher.on_message(message)
+        return self.session.calls
+
+
+@pytest.fixture
+def desk(session: MemorySession) -> Desk:
+    session.pads = {pad: f"clip-{pad}" for pad in range(1, 17)}
+    return Desk(session, presets=("dub", "house"))
+
+
+@pytest.mark.parametrize(("message", "call"), [
+    (on(40), ("continue_take", "", None, "")), (on(41), ("generate", None, None, "")), (on(42), ("regenerate", "")),
+    (on(43), ("takeover", 4, 4, "")), (on(45), ("silence",)), (on(47), ("cancel", "*")),
+    (on(48, 127), ("play_pad", 1, 1.0)), (on(63, 64), ("play_pad", 16, 64 / 127)),
+    (cc(20, 127), ("set_param", "temperature", 2.0)), (cc(21, 0), ("set_param", "cfg", 0.0)),
+    (cc(22, 127), ("set_param", "top_k", 1000)), (cc(23, 0), ("set_param", "seconds", 1.0)),
+    (cc(24, 127), ("set_param", "gain", 2.0)), (cc(25, 127), ("set_param", "crossfade_ms", 100.0)),
+    (cc(120, 0), ("silence",)), (cc(123, 0), ("silence",)),
+    (mido.Message("program_change", program=1), ("set_param", "text", "house")),
+], ids=str)
+def test_the_default_map(desk: Desk, message: mido.Message, call: tuple[Any, ...]) -> None:
+    assert desk.play(message) == [call] and desk.lines == []
+
+
+@pytest.mark.parametrize("message", [
+    on(37), off(40), on(40, 0), on(40, channel=1), cc(19, 5), cc(120, 0, channel=9), cc(121, 0),
+    mido.Message("pitchwheel", pitch=5), mido.Message("sysex", data=[1, 2]), mido.Message("clock"),
+    mido.Message("polytouch", note=40, value=5), mido.Message("aftertouch", value=3), mido.Message("reset")], ids=str)
+def test_what_the_map_does_not_name_is_left_alone(desk: Desk, message: mido.Message) -> None:
+    assert desk.play(message) == [] and desk.lines == []
+
+
+def test_hold_and_toggle(desk: Desk) -> None:
+    assert desk.play(on(36), on(36), off(36), off(36)) == [("capture_start", ""), ("capture_stop",)]
+    assert desk.play(on(36), on(36, 0)) == [("capture_start", ""), ("capture_stop",)]
+    assert desk.play(on(38), off(38), on(38), off(38)) == [("capture_start", ""), ("capture_stop",)]
+    desk.session.capture_start("by osc")
+    assert desk.play(on(38)) == [("capture_stop",)], "the toggle ends what somebody else began"
+
+
+def test_a_refused_capture_is_not_ended(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(take: str = "", origin: Any = None) -> None:
+        raise RequestError("no input")
+
+    monkeypatch.setattr(desk.session, "capture_start", refuse)
+    assert desk.play(on(36), off(36)) == [] and desk.lines == ["no input"]
+
+
+def test_held_notes_are_let_go_with_their_port(desk: Desk) -> None:
+    desk.play(on(36))
+    desk.session.calls.clear()
+    desk.dispatcher.release_held()
+    desk.dispatcher.release_held()
+    assert desk.session.calls == [("capture_stop",)]
+
+
+def test_refusals_are_lines(desk: Desk) -> None:
+    desk.session.pads.clear()
+    assert desk.play(on(48), mido.Message("program_change", program=2)) == []
+    assert desk.lines[0].startswith("pad 1 is empty")
+    assert "program 2 came and the settings hold 2 presets; add presets" in desk.lines[1]
+
+
+def test_all_notes_off_cancels_nothing(desk: Desk) -> None:
+    """Hosts send 120 and 123 on all channels at every stop."""
+    calls = desk.play(*[cc(number, 0, channel) for channel in range(16) for number in (120, 123, 121)])
+    assert calls == [("silence",), ("silence",)]
+
+
+def test_a_pedal_acts_once_per_press(session: MemorySession) -> None:
+    desk = Desk(session, MidiMap(0, {5: NoteAction("panic")}, {64: "release", 65: "capture-toggle"}, {3: "own"}))
+    press = [cc(64, value, 7) for value in (0, 20, 63, 64, 90, 127, 70, 63, 0)]
+    assert desk.play(*press, *press) == [("release",), ("release",)]
+    assert desk.play(cc(65, 127), cc(65, 0), cc(65, 127)) == [("capture_start", ""), ("capture_stop",)]
+    assert desk.play(on(5, channel=12)) == [("panic",)], "channel 0 of a map is every channel"
+    assert desk.play(mido.Message("program_change", program=3)) == [("set_param", "text", "own")]
+
+
+def test_every_action_can_be_carried_out(session: MemorySession) -> None:
+    from soundforge_bridges.midi.map import ACTIONS
+
+    session.pads[3] = "x"
+    for action in ACTIONS:
+        desk = Desk(session, MidiMap(1, {1: NoteAction(action, pad=3)}))
+        assert desk.play(on(1), off(1)) and desk.lines == [], action
+
+
+# --- the inbox ---------------------------------------------------------------------------------------------
+
+
+def test_a_flood_keeps_notes_and_the_last_values() -> None:
+    wakes: list[int] = []
+    inbox = Inbox(lambda: wakes.append(1))
+    for value in range(60):
+        inbox.put(cc(20, value))
+        inbox.put(cc(21, 59 - value))
+    inbox.put(on(40))
+    inbox.put(cc(20, 5))
+    inbox.put(off(40))
+    assert inbox.take_all() == [cc(20, 59), cc(21, 0), on(40), cc(20, 5), off(40)]
+    assert inbox.take_all() == [] and wakes == [1]
+    inbox.put(on(1))
+    assert wakes == [1, 1]
+
+
+def test_a_press_does_not_vanish_behind_its_release() -> None:
+    inbox = Inbox(lambda: None)
+    values = [0, 10, 127, 100, 0, 127, 127, 3]
+    for value in values:
+        inbox.put(cc(64, value))
+    assert [m.value for m in inbox.take_all()] == [10, 100, 0, 127, 3]
+
+
+def test_the_inbox_is_bounded() -> None:
+    inbox = Inbox(lambda: None, limit=10)
+    for note in range(30):
+        inbox.put(on(note))
+    assert len(inbox.take_all()) == 10 and inbox.dropped == 20
+
+
+# --- lights ------------------------------------------------------------------------------------------------
+
+
+def test_lights(session: MemorySession) -> None:
+    lights = Lights(DEFAULT)
+    start = lights.start(session)
+    assert [m.note for m in start if m.type == "note_on"] == [36, 38, 40, 41, 42, 43, 45]
+    assert all(m.velocity == 0 for m in start if m.type == "note_on")
+    faders = {m.control: m.value for m in start if m.type == "control_change"}
+    assert sorted(faders) == [20, 21, 22, 23, 24, 25]
+    assert (faders[20], faders[24]) == (63, 63) or (faders[20], faders[24]) == (64, 64)
+    assert lights.on_event(CaptureEvent("started", "t")) == [on(36, 127), on(38, 127)]
+    assert lights.on_event(CaptureEvent("take", "t")) == [on(36, 0), on(38, 0)]
+    assert len(lights.on_event(JobEvent("accepted", "a"))) == 4
+    assert lights.on_event(JobEvent("accepted", "b")) == lights.on_event(JobEvent("done", "a")) == []
+    assert lights.on_event(JobEvent("error", "b")) == [on(n, 0) for n in (40, 41, 42, 43)]
+    assert lights.on_event(ClipEvent("playing", "c")) == [on(45, 127)]
+    assert lights.on_event(ClipEvent("info", "c")) == []
+    assert lights.on_event(ClipEvent("stopped", "c")) == [on(45, 0)]
+
+
+# --- ports -------------------------------------------------------------------------------------------------
+
+
+def test_match() -> None:
+    names = ["Launchpad Mini 20:0", "nanoKONTROL2 28:0", "nanoKONTROL2 28:1"]
+    assert match("nanokontrol", names) == "nanoKONTROL2 28:0"
+    assert match("nanoKONTROL2 28:1", names) == "nanoKONTROL2 28:1"
+    assert match("beatstep", names) is None
+
+
+class Port:
+    def __init__(self, callback: Callable[[Any], None] | None = None) -> None:
+        self.callback, self.sent, self.closed = callback, [], False
+
+    def send(self, message: Any) -> None:
+        if self.closed:
+            raise OSError("closed")
+        self.sent.append(message)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class System:
+    """A machine whose ports the test plugs and unplugs."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = list(names)
+        self.opened: dict[str, Port] = {}
+
+    def inputs(self) -> list[str]:
+        return [name for name in self.names if "out" not in name]
+
+    def outputs(self) -> list[str]:
+        return [name for name in self.names if "in" not in name]
+
+    def open_input(self, name: str, callback: Callable[[Any], None]) -> Port:
+        self.opened[name] = Port(callback)
+        return self.opened[name]
+
+    open_virtual_input = open_input
+
+    def open_output(self, name: str) -> Port:
+        self.opened[name] = Port()
+        return self.opened[name]
+
+
+def test_ports_come_and_go(session: MemorySession) -> None:
+    system, lines = System("Nano in 1"), []
+
+    async def scenario() -> None:
+        bridge = MidiBridge(session, ("nano", "pad"), "lamp out", system=lambda: system,  # type: ignore[arg-type]
+                            report=lines.append)
+        await bridge.start()
+        assert bridge.open_inputs == ["Nano in 1"]
+        assert lines == ["there is no MIDI input 'pad' now, there are: 'Nano in 1'; it is opened when it comes",
+                         "there is no MIDI output 'lamp out' now, there are: none; it is opened when it comes"]
+        first = system.opened["Nano in 1"]
+        assert first.callback is not None
+        await from_thread(first.callback, on(36))
+        assert session.calls == [("capture_start", "")]
+        system.names = ["Pad in 7", "Lamp out"]
+        await bridge._look()
+        assert first.closed and bridge.open_inputs == ["Pad in 7"]
+        assert lines[2:] == ["the MIDI input 'Nano in 1' has gone; it is opened when it comes back"]
+        assert session.calls[-1] == ("capture_stop",), "the held note went with its port"
+        lamp = system.opened["Lamp out"]
+        assert len(lamp.sent) == 7 + 6
+        session.emit(JobEvent("accepted", "j"))
+        assert [m.velocity for m in lamp.sent[13:]] == [127] * 4
+        system.names = ["Nano in 1", "Pad in 7", "Lamp out"]
+        await bridge._look()
+        await bridge._look()
+        again = system.opened["Nano in 1"]
+        assert again is not first and again.callback is not None
+        await from_thread(again.callback, on(40))
+        assert session.calls[-1][0] == "continue_take" and len(lines) == 3
+        await bridge.stop()
+        await bridge.stop()
+        assert again.closed and lamp.closed and session.listeners == []
+
+    asyncio.run(scenario())
+
+
+async def from_thread(callback: Callable[[Any], None], *messages: Any) -> None:
+    """As the driver does it: on a thread of its own; then let the loop work."""
+    def run() -> None:
+        for message in messages:
+            callback(message)
+
+    await asyncio.to_thread(run)
+    await asyncio.sleep(0.01)
+
+
+def test_without_names_a_virtual_port_is_made(session: MemorySession) -> None:
+    system = System()
+
+    async def scenario() -> None:
+        bridge = MidiBridge(session, system=lambda: system)  # type: ignore[arg-type]
+        await bridge.start()
+        assert bridge.open_inputs == ["SoundForge"]
+        await bridge.stop()
+
+    asyncio.run(scenario())
+    assert system.opened["SoundForge"].closed
+
+
+def test_no_midi_is_told_once_and_survived(session: MemorySession) -> None:
+    lines: list[str] = []
+
+    def absent() -> Any:
+        raise DeviceError("there is no MIDI on this machine (x); on Linux start JACK")
+
+    async def scenario(*inputs: str) -> None:
+        bridge = MidiBridge(session, inputs, system=absent, report=lines.append)
+        await bridge.start()
+        await bridge._look()
+        await bridge.stop()
+
+    asyncio.run(scenario("nano"))
+    assert lines == ["there is no MIDI on this machine (x); on Linux start JACK"]
+    asyncio.run(scenario())
+    assert len(lines) == 1, "nobody asked for MIDI"
+
+
+def test_clock_goes_its_own_way(session: MemorySession) -> None:
+    heard: list[tuple[str, float, int]] = []
+    bridge = MidiBridge(session, clock=lambda *values: heard.append(values), system=lambda: System())  # type: ignore[arg-type,return-value]
+    before = time.monotonic()
+    for message in (mido.Message("start"), mido.Message("clock"), mido.Message("songpos", pos=77),
+                    mido.Message("continue"), mido.Message("stop")):
+        bridge._on_midi(message)
+    assert [(kind, position) for kind, _, position in heard] == [
+        ("start", 0), ("clock", 0), ("songpos", 77), ("continue", 0), ("stop", 0)]
+    assert all(before <= seconds <= time.monotonic() for _, seconds, _ in heard)
+    assert session.calls == []
+
+
+def test_a_flood_from_several_threads(session: MemorySession) -> None:
+    """100,000 messages of four inputs: the loop lives, the note after them is carried out, the last value counts."""
+    system = System("a in", "b in", "c in", "d in")
+
+    async def scenario() -> float:
+        bridge = MidiBridge(session, tuple(system.names), system=lambda: system)  # type: ignore[arg-type]
+        await bridge.start()
+        callbacks = [port.callback for port in system.opened.values()]
+        assert all(callbacks)
+
+        def flood(callback: Any) -> None:
+            for number in range(25_000):
+                callback(cc(20 + number % 6, number % 128))
+            callback(cc(20, 127))
+
+        threads = [threading.Thread(target=flood, args=(callback,)) for callback in callbacks]
+        for thread in threads:
+            thread.start()
+        slowest = 0.0
+        while any(thread.is_alive() for thread in threads):
+            start = time.perf_counter()
+            await asyncio.sleep(0)
+            slowest = max(slowest, time.perf_counter() - start)
+        await asyncio.sleep(0.05)
+        start = time.perf_counter()
+        await from_thread(callbacks[0], on(40))  # type: ignore[arg-type]
+        assert session.calls[-1][0] == "continue_take"
+        assert session.params["temperature"] == 2.0
+        assert bridge.dropped == 0
+        await bridge.stop()
+        return slowest
+
+    assert asyncio.run(scenario()) < 0.5
+
+
+def test_a_wrong_map_file_is_an_error_at_once(session: MemorySession, tmp_path: Path) -> None:
+    (tmp_path / "m.toml").write_text("[notes]\n1 = 'explode'")
+    with pytest.raises(SettingsError, match="explode"):
+        MidiBridge(session, map_file=tmp_path / "m.toml")
+    (tmp_path / "m.toml").write_text("[controls]\n9 = {param = 'quantum', low = 1, high = 4}")
+    assert MidiBridge(session, map_file=tmp_path / "m.toml").map.controls[9] == Scale("quantum", 1, 4)
