@@ -17,6 +17,9 @@ from soundforge.interfaces import Codec, ConditionContext, LanguageModelParts
 from soundforge.nn.language_model import LanguageModel
 from soundforge.requests import GenerateRequest
 
+LAYOUT_LIMIT_BYTES = 4 << 30
+"""Larger models are left as they lie in their memory-mapped file: a copy in another order would not be shared."""
+
 
 class LanguageModelRuntime:
     """What all generations of one model share. Thread-safe; conditioners run under `lock`.
@@ -39,6 +42,8 @@ class LanguageModelRuntime:
                                   f"delays and a codec of {parts.codec.n_codebooks} codebooks; they must agree")
         lm.eval().requires_grad_(False)
         weight = lm.out_norm.weight
+        if weight.device.type == "cpu" and sum(p.nbytes for p in lm.parameters()) <= LAYOUT_LIMIT_BYTES:
+            lm.lay_out_for_steps()
         self.parts = parts
         self.name = parts.name
         self.codec: Codec = parts.codec

@@ -2,8 +2,8 @@
 
 Shapes: N layers, B rows, H heads, S positions allocated, L cross-attended vectors, Dh width of a head.
 
-    keys_values        [N, 2, B, H, S, Dh]   position s is written once, at step s; [:, 0] keys, [:, 1] values
-    cross_keys_values  [N, 2, B, H, L, Dh]   computed once from the cross-attended condition, or None
+    keys_values        N x [2, B, H, S, Dh]  position s is written once, at step s; [0] keys, [1] values
+    cross_keys_values  N x [2, B, H, L, Dh]  computed once from the cross-attended condition, or None
     cross_mask         [B, 1, 1, L] bool     True = attended to, or None when everything is
     position           int                   next position to be written = number of positions filled
 """
@@ -23,9 +23,9 @@ class DecodeState:
     Not thread-safe; one state belongs to one generation. Clones share nothing that is written to.
     """
 
-    keys_values: Tensor
+    keys_values: list[Tensor]
     position: int = 0
-    cross_keys_values: Tensor | None = None
+    cross_keys_values: list[Tensor] | None = None
     cross_mask: Tensor | None = None
 
     @classmethod
@@ -40,23 +40,22 @@ class DecodeState:
             raise ValueError(f"a state for {batch_size} rows and {capacity} positions was asked for, "
                              "expected at least 1 of each")
         # Zeros, not empty: a backend that reads past the filled part must never meet NaN (NaN * 0 is NaN).
-        cache = torch.zeros(n_layers, 2, batch_size, n_heads, capacity, head_width, dtype=dtype, device=device)
-        return cls(cache)
+        shape = (2, batch_size, n_heads, capacity, head_width)
+        return cls([torch.zeros(shape, dtype=dtype, device=device) for _ in range(n_layers)])
 
     @property
     def batch_size(self) -> int:
-        return self.keys_values.shape[2]
+        return self.keys_values[0].shape[1]
 
     @property
     def capacity(self) -> int:
         """Positions there is room for."""
-        return self.keys_values.shape[4]
+        return self.keys_values[0].shape[3]
 
     @property
     def nbytes(self) -> int:
         """Bytes held, cross-attention included."""
-        cross = self.cross_keys_values
-        return self.keys_values.nbytes + (0 if cross is None else cross.nbytes)
+        return sum(x.nbytes for x in self.keys_values) + sum(x.nbytes for x in self.cross_keys_values or ())
 
     def reset(self) -> None:
         """Forget all positions; the memory and the cross-attended condition are kept."""
@@ -71,17 +70,10 @@ class DecodeState:
         capacity = self.capacity if capacity is None else capacity
         if capacity < self.position:
             raise ValueError(f"a copy with room for {capacity} positions was asked for, but {self.position} are filled")
-        shape = list(self.keys_values.shape)
-        shape[4] = capacity
-        cache = self.keys_values.new_zeros(shape)
-        cache[:, :, :, :, :self.position] = self.keys_values[:, :, :, :, :self.position]
+        copies = []
+        for old in self.keys_values:
+            new = old.new_zeros((*old.shape[:3], capacity, old.shape[4]))
+            new[:, :, :, :self.position] = old[:, :, :, :self.position]
+            copies.append(new)
         # The cross-attended part is replaced, never written in place, so copies may share it.
-        return DecodeState(cache, self.position, self.cross_keys_values, self.cross_mask)
-
-    def repeat(self, times: int) -> DecodeState:
-        """A copy whose rows are repeated: row r becomes rows r, r + B, r + 2B, ..."""
-        def rows(x: Tensor | None, dim: int) -> Tensor | None:
-            return None if x is None else torch.cat([x] * times, dim=dim)
-
-        cache = torch.cat([self.keys_values] * times, dim=2)
-        return DecodeState(cache, self.position, rows(self.cross_keys_values, 2), rows(self.cross_mask, 0))
+        return DecodeState(copies, self.position, self.cross_keys_values, self.cross_mask)

@@ -186,8 +186,9 @@ class LanguageModel(nn.Module):
             state.cross_keys_values, state.cross_mask = None, None
             return
         source = fused.cross.to(self.out_norm.weight.dtype)
-        stacked = [layer.cross_attn.keys_values(source) for layer in self.layers]  # type: ignore[union-attr, operator]
-        state.cross_keys_values = torch.stack(stacked)
+        state.cross_keys_values = [
+            layer.cross_attn.keys_values(source).contiguous()  # type: ignore[union-attr, operator]
+            for layer in self.layers]
         state.cross_mask = _attended(fused.cross_mask)
 
     def step(self, codes: Tensor, state: DecodeState, fused: FusedInputs = NOTHING_FUSED,
@@ -218,6 +219,19 @@ class LanguageModel(nn.Module):
             x = layer.step(x, state, index, mask)  # type: ignore[operator]
         state.position += n
         return self.heads(self.out_norm(x[:, -1]))  # type: ignore[no-any-return]
+
+    def lay_out_for_steps(self) -> None:
+        """Lay the big matrices out in memory as a step reads them; their values and shapes stay.
+
+        A product of one or two rows with a matrix stored input by input takes two thirds of the time that one
+        stored output by output takes on CPUs. For inference only; saving such weights takes `.contiguous()`.
+        """
+        for module in self.layers.modules():
+            if isinstance(module, nn.Linear):
+                module.weight.data = module.weight.data.t().contiguous().t()
+        k, card, width = self.heads.weight.shape
+        flat = self.heads.weight.data.reshape(k * card, width).t().contiguous().t()
+        self.heads.weight.data = flat.view(k, card, width)
 
     # --- inputs ---------------------------------------------------------------------------------------------
 
