@@ -29,8 +29,9 @@ def test_every_folder_with_code_is_a_package() -> None:
 
 @pytest.mark.parametrize("name", sorted(PROJECT["project"]["entry-points"]["soundforge"]))
 def test_every_built_in_plugin_can_be_imported(name: str) -> None:
-    entry = next(e for e in metadata.entry_points(group="soundforge") if e.name == name)
-    assert importlib.import_module(entry.value)
+    entries = [entry for entry in metadata.entry_points(group="soundforge") if entry.name == name]
+    assert entries, "the installed metadata is older than pyproject.toml; run `make env`"
+    assert importlib.import_module(entries[0].value)
 
 
 def test_constraints_pin_every_requirement() -> None:
