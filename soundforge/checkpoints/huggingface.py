@@ -49,6 +49,9 @@ _OTHER_NAMES = (
     (re.compile(r"^model\.decoder\.layer_norm\.(weight|bias)$"), r"out_norm.\1"),
     (re.compile(r"^lm_heads\.(\d+)\.(weight|bias)$"), r"heads.\1.\2"),
 )
+# What transformers' configuration classes mean by an entry that a file leaves out.
+_DECODER_DEFAULTS = {"vocab_size": 2048, "num_hidden_layers": 24, "ffn_dim": 4096, "num_attention_heads": 16,
+                     "hidden_size": 1024, "num_codebooks": 4, "activation_function": "gelu"}
 # Tables that older versions saved although they are computed.
 _COMPUTED = ("model.decoder.embed_positions.weights",)
 
@@ -102,8 +105,8 @@ def load_huggingface(folder: Path, *, codec_from_tensors: CodecFromTensors, devi
 
 def lm_config(config: Mapping[str, Any], melody: bool, source: str) -> LanguageModelConfig:
     """The network that `config.json` describes; raises `CheckpointError`."""
-    decoder = setting(config, "decoder", dict, source)
-    if decoder.get("activation_function", "gelu") != "gelu":
+    decoder = {**_DECODER_DEFAULTS, **setting(config, "decoder", dict, source)}
+    if decoder["activation_function"] != "gelu":
         raise CheckpointError(f"{source}: decoder.activation_function is {decoder['activation_function']!r}; only "
                               "'gelu', as in the published checkpoints, is supported")
     try:
@@ -175,8 +178,8 @@ def _slots(folder: Path, config: Mapping[str, Any], groups: Mapping[str, dict[st
                  embedded)
     if not melody:
         return (text,)
-    options = {**_chroma_settings(folder), "num_chroma": setting(config, "num_chroma", int, source),
-               "length_frames": setting(config, "chroma_length", int, source)}
+    options = {**_chroma_settings(folder), "num_chroma": int(optional(config, "num_chroma", 12)),
+               "length_frames": int(optional(config, "chroma_length", 235))}
     chroma = _slot("chroma", "chroma", "prepend", options["num_chroma"], d_model, groups[""],
                    "audio_enc_to_dec_proj", source, options, {})
     return chroma, text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from lm_cases import LmCase, conditioner_of, context, projected, slot_of
+from lm_cases import FolderHost, LmCase, conditioner_of, context, projected, slot_of
 
 from soundforge import Clip, Waveform
-from soundforge.errors import AudioError, ConditionError
-from soundforge.interfaces import ConditionContext
+from soundforge.errors import AudioError, CheckpointError, ConditionError
+from soundforge.interfaces import ConditionContext, ConditionerSetup
 from soundforge.nn.chroma import ChromaExtractor, chroma_filter_bank
-from soundforge_plugins.chroma.conditioner import ChromaConditioner
+from soundforge_plugins.chroma.conditioner import ChromaConditioner, make_chroma_conditioner
 
 NOTES = {"C": 261.63, "E": 329.63, "A": 440.0}
 
@@ -149,3 +150,21 @@ def test_within_the_window_the_features_are_tiled_instead() -> None:
     wave = _prepared(_tone(NOTES["A"], 1.0))
     short = _conditioner(None).encode([wave], context()).values
     assert torch.equal(_conditioner(20).encode([wave], context()).values, short.repeat(1, 3, 1)[:, :20])
+
+
+@pytest.mark.parametrize("golden", ["musicgen_melody"], indirect=True)
+def test_a_checkpoint_trained_on_all_classes_gets_all(golden: Path) -> None:
+    """AudioCraft's `argmax: false`: the features before the argmax; silence is zero then."""
+    case = LmCase(golden)
+    item = slot_of(case.parts, "chroma")
+    slot = replace(item.slot, options={**item.slot.options, "argmax": False})
+    setup = ConditionerSetup(slot, item.tensors, case.folder, "audiocraft", case.parts.config)
+    chroma = make_chroma_conditioner(FolderHost(), setup)
+    found = chroma.encode([chroma.prepare(case.wave("in.melody_wav"), context()), None], context()).values
+    case.close("out.chroma_norm", found[:1, :8])
+    assert not found[1].any()
+    with pytest.raises(ConditionError, match="width 24, but chroma with 12"):
+        make_chroma_conditioner(FolderHost(), replace(setup, slot=replace(slot, width=24)))
+    with pytest.raises(CheckpointError, match=r"window of the checkpoint has shape \[16384\], expected \[4096\]"):
+        make_chroma_conditioner(FolderHost(), replace(setup, slot=replace(slot, options={**slot.options,
+                                                                                         "radix2_exp": 12})))

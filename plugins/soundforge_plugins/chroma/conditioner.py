@@ -27,6 +27,7 @@ class ChromaConditioner:
     Args:
         extractor: waveform to chroma.
         length: frames the features are repeated or cut to, or None to leave them as they are.
+        strongest_only: 1 for the strongest class and 0 for the others, as all published checkpoints take it.
         device: where the features are made.
         max_samples: waves are cut to it first (transformers' feature extractor does), or None.
         name: of the slot, for messages.
@@ -35,10 +36,11 @@ class ChromaConditioner:
     before the chroma; AudioCraft uses the vocals and other stems of a separator there.
     """
 
-    def __init__(self, extractor: ChromaExtractor, length: int | None, *, device: str = "cpu",
-                 max_samples: int | None = None, name: str = "chroma") -> None:
+    def __init__(self, extractor: ChromaExtractor, length: int | None, *, strongest_only: bool = True,
+                 device: str = "cpu", max_samples: int | None = None, name: str = "chroma") -> None:
         self.extractor = extractor
         self.length = length
+        self._features = extractor.one_hot if strongest_only else extractor.normalised
         self._device = device
         self._max_samples = max_samples
         self._name = name
@@ -61,13 +63,13 @@ class ChromaConditioner:
         return torch.from_numpy(mono.samples[0].copy())
 
     def encode(self, prepared: Sequence[Tensor | None], context: ConditionContext) -> Condition:
-        """One-hot chroma `[B, L, 12]`; every place is real, those of null items too."""
+        """Chroma `[B, L, 12]`; every place is real, those of null items too."""
         waves = [self._in_window(wave, context) for wave in prepared]
         longest = max(wave.shape[0] for wave in waves)
         batch = torch.zeros(len(waves), longest, device=self._device)
         for row, wave in zip(batch, waves, strict=True):
             row[: wave.shape[0]] = wave
-        features = self.extractor.one_hot(batch)
+        features = self._features(batch)
         if self.length is not None:
             repeats = -(-self.length // features.shape[1])
             features = features.repeat(1, repeats, 1)[:, : self.length]
@@ -105,7 +107,7 @@ def make_chroma_conditioner(host: Host, setup: ConditionerSetup) -> ChromaCondit
     options: Mapping[str, Any] = setup.slot.options
     rate = int(options.get("sample_rate", options.get("sampling_rate", 32000)))
     window = int(options.get("n_fft", 1 << int(options.get("radix2_exp", 14))))
-    hop = int(options.get("hop_length", window // 4))
+    hop = int(options.get("hop_length") or options.get("winhop") or window // 4)
     n_chroma = int(options.get("n_chroma", options.get("num_chroma", 12)))
     if n_chroma != setup.slot.width:
         raise ConditionError(f"slot {setup.slot.name!r} takes features of width {setup.slot.width}, but chroma "
@@ -118,6 +120,14 @@ def make_chroma_conditioner(host: Host, setup: ConditionerSetup) -> ChromaCondit
     length = options.get("length_frames")
     if length is None and "segment_seconds" in options:
         length = extractor.n_frames(int(rate * float(options["segment_seconds"])))
-    n_samples = options.get("n_samples")
-    return ChromaConditioner(extractor, None if length is None else int(length), device=setup.device,
-                             max_samples=None if n_samples is None else int(n_samples), name=setup.slot.name)
+    longest = options.get("n_samples")
+    # AudioCraft's default, for a configuration that does not say, is not the strongest but all.
+    strongest_only = bool(options.get("argmax", setup.layout == "transformers"))
+    return ChromaConditioner(
+        extractor,
+        None if length is None else int(length),
+        strongest_only=strongest_only,
+        device=setup.device,
+        max_samples=None if longest is None else int(longest),
+        name=setup.slot.name,
+    )
