@@ -89,7 +89,8 @@ def midi(settings: Settings) -> Check:
     """MIDI library and ports; the ports that the settings name must be there."""
     ports, trouble = midi_ports()
     if trouble:
-        return Check("MIDI", "note", trouble, "everything but MIDI works; Debian needs libasound2")
+        return Check("MIDI", "note", trouble,
+                     "everything but MIDI works; on Linux it needs libasound2 and the kernel module snd-seq")
     wanted = [*settings.midi_in, *([settings.midi_out] if settings.midi_out else [])]
     names = [*ports["inputs"], *ports["outputs"]]
     absent = [w for w in wanted if not any(w.lower() in name.lower() for name in names)]
