@@ -14,7 +14,15 @@ from typing import Any
 
 from torch import Tensor
 
-from soundforge.checkpoints.audiocraft_lm import CONDITIONERS, delays, lm_config, lm_tensors, optional, setting
+from soundforge.checkpoints.audiocraft_lm import (
+    CONDITIONERS,
+    audiocraft_names,
+    delays,
+    lm_config,
+    lm_tensors,
+    optional,
+    setting,
+)
 from soundforge.checkpoints.files import AudioCraftFile, assign_state, build_empty, read_audiocraft
 from soundforge.checkpoints.parts import check_codec, weights_dtype
 from soundforge.errors import CheckpointError
@@ -68,7 +76,8 @@ def load_audiocraft(folder: Path, *, load_codec: Callable[[Path], Codec], resolv
         licence=licence,
     )
     check_codec(parts, source, setting(file.config, "sample_rate", int, source), optional(file.config, "channels"))
-    assign_state(lm, lm_tensors(file.tensors, config), source=source, dtype=weights_dtype(file.tensors, device))
+    assign_state(lm, lm_tensors(file.tensors, config), source=source, dtype=weights_dtype(file.tensors, device),
+                 names=audiocraft_names(lm.state_dict()))
     lm.to(device)
     return parts
 

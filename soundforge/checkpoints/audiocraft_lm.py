@@ -7,7 +7,7 @@ same. Whatever departs from it is refused by name here, because it would load an
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -124,6 +124,18 @@ def delays(config: Mapping[str, Any], n_codebooks: int, source: str) -> tuple[in
         raise CheckpointError(f"{source}: codebooks_pattern.delay.delays is {listed!r}, expected {n_codebooks} "
                               "whole numbers in rising order")
     return tuple(listed)
+
+
+def audiocraft_names(names: Iterable[str]) -> dict[str, str]:
+    """Our tensor names -> AudioCraft's, for messages about its files."""
+    shown = {}
+    for name in names:
+        theirs = re.sub(r"^layers\.(\d+)\.", r"transformer.layers.\1.", name)
+        theirs = re.sub(r"^heads\.", "linears.", theirs)
+        theirs = re.sub(r"\.cross_attn\.(?:q_proj|kv_proj)\.", ".cross_attention.in_proj_", theirs)
+        theirs = theirs.replace(".cross_attn.", ".cross_attention.").replace(".in_proj.", ".in_proj_")
+        shown[name] = theirs
+    return shown
 
 
 def lm_tensors(tensors: Mapping[str, Tensor], config: LanguageModelConfig) -> dict[str, Tensor]:

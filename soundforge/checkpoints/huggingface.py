@@ -8,7 +8,7 @@ padded text is masked in cross-attention, and delays are one frame per codebook 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,8 @@ def load_huggingface(folder: Path, *, codec_from_tensors: CodecFromTensors, devi
         licence=licence,
     )
     check_codec(parts, source)
-    assign_state(lm, lm_tensors(groups[_DECODER]), source=source, dtype=weights_dtype(groups[_DECODER], device))
+    assign_state(lm, lm_tensors(groups[_DECODER]), source=source, dtype=weights_dtype(groups[_DECODER], device),
+                 names=transformers_names(lm.state_dict()))
     lm.to(device)
     return parts
 
@@ -148,9 +149,26 @@ def lm_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         wanted = next(parts for ours, parts in _FUSED.items() if f".{ours}." in name)
         if all(part in found and found[part].shape[1:] == found[wanted[0]].shape[1:] for part in wanted):
             renamed[name] = torch.cat([found[part] for part in wanted])
-        else:  # left apart: the error then lists what is there
-            renamed.update({f"{name} ({part})": tensor for part, tensor in found.items()})
+        else:  # left apart under their own names: the error then lists what is there
+            base, kind = f"model.decoder.layers.{name.split('.')[1]}", name.rsplit(".", 1)[-1]
+            renamed.update({f"{base}.{part}.{kind}": tensor for part, tensor in found.items()})
     return renamed
+
+
+def transformers_names(names: Iterable[str]) -> dict[str, str]:
+    """Our tensor names -> transformers', for messages about its files."""
+    shown = {}
+    parts = {ours: theirs for theirs, ours in _LAYER_NAMES.items()}
+    parts["self_attn.in_proj"], parts["cross_attn.kv_proj"] = "self_attn.{q,k,v}_proj", "encoder_attn.{k,v}_proj"
+    for name in names:
+        theirs = re.sub(r"^emb\.(\d+)", r"model.decoder.embed_tokens.\1", name)
+        theirs = re.sub(r"^heads\.", "lm_heads.", theirs)
+        theirs = re.sub(r"^out_norm\.", "model.decoder.layer_norm.", theirs)
+        if name.startswith("layers."):
+            _, layer, *part, kind = name.split(".")
+            theirs = f"model.decoder.layers.{layer}.{parts['.'.join(part)]}.{kind}"
+        shown[name] = f"{_DECODER}{theirs}"
+    return shown
 
 
 def _grouped(tensors: Mapping[str, Tensor], source: str) -> dict[str, dict[str, Tensor]]:

@@ -175,7 +175,7 @@ _LAYER = "transformer.layers.1."
     (_set("transformer_lm.kv_repeat", 2), "kv_repeat is 2"),
     (_set("transformer_lm.num_heads", 7), "d_model came as 64"),
     (_set("transformer_lm.num_layers", "three"), "num_layers is 'three'"),
-    (_set("transformer_lm.num_layers", 4), r"missing: .*layers\.3\.self_attn\.in_proj\.weight"),
+    (_set("transformer_lm.num_layers", 4), r"missing: .*transformer\.layers\.3\.self_attn\.in_proj_weight"),
     (_set("lm_model", "transformer_lm_magnet"), "'transformer_lm_magnet'"),
     (_set("codebooks_pattern.modeling", "unroll"), "pattern is 'unroll'"),
     (_set("codebooks_pattern.delay.delays", [0, 2, 1, 3]), r"delays is \[0, 2, 1, 3\]"),
@@ -189,7 +189,7 @@ _LAYER = "transformer.layers.1."
     (_set("conditioners", {}), "its configuration lacks: description"),
     (_drop("dataset.segment_duration"), "no 'dataset.segment_duration'"),
     (_drop("transformer_lm.dim"), "no 'dim'"),
-    (_tensor(_LAYER + "linear1.weight", None), r"1 missing: layers\.1\.linear1\.weight"),
+    (_tensor(_LAYER + "linear1.weight", None), r"1 missing: transformer\.layers\.1\.linear1\.weight"),
     (_tensor(_LAYER + "linear1.weight", torch.zeros(3, 3)), r"layers\.1\.linear1\.weight \(expected \[256, 64\]"),
     (_tensor(_LAYER + "cross_attention.in_proj_weight", torch.zeros(5, 64)), "cross_attention.in_proj_weight"),
     (_tensor(_LAYER + "extra.weight", torch.zeros(3)), r"1 surplus: transformer\.layers\.1\.extra\.weight"),
@@ -211,7 +211,7 @@ def test_every_damaged_tensor_is_listed_at_once(golden: Path, tmp_path: Path) ->
         state["linears.2.weight"] = torch.zeros(2, 2)
         state["surplus"] = torch.zeros(1)
 
-    with pytest.raises(CheckpointError, match=r"missing: emb\.0.*surplus: surplus.*misshapen: heads\.2"):
+    with pytest.raises(CheckpointError, match=r"missing: emb\.0.*surplus: surplus.*misshapen: linears\.2"):
         _load(_changed(golden, tmp_path / "changed", change))
 
 

@@ -179,7 +179,7 @@ def _codec(config: dict[str, Any], state: dict[str, Tensor]) -> None:
     (_rename, "holds a 'bark'"),
     (_activation, "activation_function is 'relu'"),
     (_no_decoder, "no 'decoder'"),
-    (_no_query, r"missing: layers\.0\.self_attn\.in_proj\.weight.*surplus"),
+    (_no_query, r"1 missing: decoder\.model\.decoder\.layers\.0\.self_attn\.\{q,k,v\}_proj\.weight.*k_proj"),
     (_surplus, r"1 surplus: model\.decoder\.layers\.0\.lora\.weight"),
     (_stray, r"surplus tensors: classifier\.weight"),
     (_projection, "enc_to_dec_proj"),
