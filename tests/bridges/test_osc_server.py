@@ -24,6 +24,7 @@ from soundforge_bridges.osc.peers import (
     MAX_SUBSCRIBERS,
     SUBSCRIPTION_SECONDS,
     Access,
+    Awaited,
     ErrorBudget,
     Subscribers,
 )
@@ -64,6 +65,20 @@ def test_a_jobs_later_events_reach_who_asked(server: Running, session: MemorySes
     server.call(session.emit, JobEvent("done", "one", clip="c", seconds=4.0, file="/f"), origins[0])
     assert client.receive() == ("/soundforge/job/done", ("one", "c", 4.0, "/f"))
     assert other.nothing()
+
+
+def test_who_ends_a_capture_hears_of_the_take(server: Running, session: MemorySession, client: Client) -> None:
+    other = server.client()
+    other.ask("/soundforge/capture/start", "t")
+    assert client.ask("/soundforge/capture/stop") == ("/soundforge/take", ("t", 2.5, -6.25))
+    assert client.ask("/soundforge/cancel", "x") == ("/soundforge/job/cancelled", ("x",))
+    now = [0.0]
+    awaited = Awaited(lambda: now[0])
+    for number in range(1000):
+        awaited.add("/a", ("h", number), 5.0)
+    assert len(awaited.by("/a")) == 512 and awaited.by("/b") == []
+    now[0] = 6.0
+    assert awaited.by("/a") == []
 
 
 def test_state_is_told_once_though_it_is_event_and_answer(client: Client) -> None:

@@ -111,6 +111,31 @@ class Subscribers:
         return len(self._heard)
 
 
+class Awaited:
+    """Who is to hear of an answer that comes later as an event: the take after `/soundforge/capture/stop`.
+
+    The session gives such an event to who began the capture; who ended it waits for it as well.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._until: OrderedDict[tuple[str, Address], float] = OrderedDict()
+
+    def add(self, reply: str, sender: Address, seconds: float) -> None:
+        """For so long messages at the address `reply` go to `sender` too."""
+        self._until[reply, sender] = self._clock() + seconds
+        self._until.move_to_end((reply, sender))
+        if len(self._until) > MAX_KNOWN_SENDERS:
+            self._until.popitem(last=False)
+
+    def by(self, reply: str) -> list[Address]:
+        """Those who wait for a message at this address."""
+        now = self._clock()
+        for key in [key for key, until in self._until.items() if until < now]:
+            del self._until[key]
+        return [sender for address, sender in self._until if address == reply]
+
+
 class ErrorBudget:
     """Limits error replies per sender: a flood of nonsense must not become a flood of answers.
 

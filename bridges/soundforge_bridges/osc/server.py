@@ -20,7 +20,7 @@ from soundforge import RequestError, SoundForgeError
 from soundforge.requests import Event, StatusEvent
 from soundforge_bridges.osc.arguments import bind
 from soundforge_bridges.osc.fair_queue import Address, FairQueue
-from soundforge_bridges.osc.peers import Access, ErrorBudget, Subscribers
+from soundforge_bridges.osc.peers import Access, Awaited, ErrorBudget, Subscribers
 from soundforge_bridges.osc.reader import Message, PacketError, read_packet
 from soundforge_bridges.osc.receiver import Receiver
 from soundforge_bridges.osc.replies import REPLIES, Outgoing, error_reply, from_event
@@ -60,6 +60,7 @@ class OscBridge:
         self._schedule = Schedule()
         self._subscribers = Subscribers()
         self._errors = ErrorBudget()
+        self._awaited = Awaited()
         self._receiver: Receiver | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -202,6 +203,8 @@ class OscBridge:
             self._send_raw(_pong(message), sender)
             return
         values = bind(command.arguments, message.values)
+        if command.awaits:
+            self._awaited.add(command.awaits, sender, command.awaits_seconds)
         if command.handler is None:
             self._connection(command, values, sender)
             return
@@ -232,21 +235,23 @@ class OscBridge:
 
     def _on_event(self, event: Event, origin: Any) -> None:
         """From the session, on the event loop: to who asked and to every subscriber."""
-        self._send(self._message(event), origin.address if isinstance(origin, Origin) else None)
+        message = self._message(event)
+        asked = [origin.address] if isinstance(origin, Origin) else []
+        self._send(message, *asked, *self._awaited.by(message.address))
 
     def _message(self, event: Event) -> Outgoing:
         if isinstance(event, StatusEvent):
             event = replace(event, dropped=event.dropped + self.dropped)
         return from_event(event)
 
-    def _send(self, message: Outgoing, sender: Address | None) -> None:
-        """To the sender and every subscriber, to each once."""
+    def _send(self, message: Outgoing, *asked: Address) -> None:
+        """To those who asked and every subscriber, to each once."""
         if message.address in _STATES and self._sent_now is not None:
             # The session tells of its state as an event, and the command answers with it: one message is enough.
-            where = [a for a in self._receivers(sender) if (a, message.address) not in self._sent_now]
+            where = [a for a in self._receivers(*asked) if (a, message.address) not in self._sent_now]
             self._sent_now.update((a, message.address) for a in where)
         else:
-            where = self._receivers(sender)
+            where = self._receivers(*asked)
         datagram = message.encode()
         for address in where:
             self._transmit(datagram, address)
@@ -255,9 +260,8 @@ class OscBridge:
         for address in self._receivers(sender):
             self._transmit(datagram, address)
 
-    def _receivers(self, sender: Address | None) -> list[Address]:
-        subscribers = [address for address in self._subscribers if address != sender]
-        return subscribers if sender is None else [sender, *subscribers]
+    def _receivers(self, *asked: Address) -> list[Address]:
+        return list(dict.fromkeys([*asked, *self._subscribers]))
 
     def _to(self, address: Address, message: Outgoing) -> None:
         self._transmit(message.encode(), address)

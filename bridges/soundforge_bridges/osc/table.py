@@ -26,7 +26,10 @@ MAX_BARS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One address. A last part `NAME` stands for any name; it comes first among the handler's arguments."""
+    """One address. A last part `NAME` stands for any name; it comes first among the handler's arguments.
+
+    `awaits`: address of an answer that comes later as an event; for so many seconds the sender hears of those too.
+    """
 
     address: str
     arguments: tuple[Argument, ...]
@@ -34,6 +37,8 @@ class Command:
     doc: str
     handler: Handler | None = None
     any_arguments: bool = False
+    awaits: str = ""
+    awaits_seconds: float = 10.0
 
     @property
     def named(self) -> bool:
@@ -227,7 +232,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(f"{PREFIX}/capture/start", (TAKE,), f"{PREFIX}/capture/started s:take",
             "Begins to record the input.", _capture_start),
     Command(f"{PREFIX}/capture/stop", (), f"{PREFIX}/take s:take f:seconds f:peak_db",
-            "Ends the recording; the take can be continued from.", _capture_stop),
+            "Ends the recording; the take can be continued from.", _capture_stop, awaits=f"{PREFIX}/take"),
     Command(f"{PREFIX}/capture/bars", (_whole("n", 1, MAX_BARS, 4), TAKE),
             f"{PREFIX}/capture/started s:take, {PREFIX}/take s:take f:seconds f:peak_db",
             "Records n bars from the next bar line.", _capture_bars),
@@ -241,7 +246,7 @@ COMMANDS: tuple[Command, ...] = (
             "Records bars from the next bar line and goes on without a gap; bars_out 0 = until released.", _takeover),
     Command(f"{PREFIX}/release", (), JOB, "Ends a takeover that has no end.", _release),
     Command(f"{PREFIX}/cancel", (Argument("id", "name"),), f"{PREFIX}/job/cancelled s:id",
-            "Cancels one job; `*` cancels all.", _cancel),
+            "Cancels one job; `*` cancels all.", _cancel, awaits=f"{PREFIX}/job/cancelled"),
     Command(f"{PREFIX}/clip/play", (CLIP, _whole("loop", 0, 1, 0)), CLIP_REPLY,
             "Plays a clip at the next quantum.", _clip_play),
     Command(f"{PREFIX}/clip/stop", (CLIP,), CLIP_REPLY, "Stops a clip.", _clip_stop),
@@ -263,7 +268,8 @@ COMMANDS: tuple[Command, ...] = (
     Command(f"{PREFIX}/transport/signature", (_whole("beats_per_bar", 1, 64, None), _whole("beat_unit", 1, 64, 4)),
             TRANSPORT_REPLY, "Sets the metre; without argument asks.", _signature),
     Command(f"{PREFIX}/model", (Argument("name", "text", ""),), STATUS_REPLY,
-            "Loads another model while the sound goes on; status again when it is ready. Without name asks.", _model),
+            "Loads another model while the sound goes on; status again when it is ready. Without name asks.", _model,
+            awaits=f"{PREFIX}/status", awaits_seconds=300.0),
     Command(f"{PREFIX}/panic", (), STATUS_REPLY, "Everything silent at once, all jobs cancelled.", _panic),
 )
 
