@@ -124,6 +124,14 @@ class LivePrompt:
         window.prefill()
         return window
 
+    def change(self, request: GenerateRequest) -> None:
+        """Other text, conditions or guidance for what is captured: runs it through the network again, while nobody
+        waits. Continuations may differ as well, but understand the capture as it was understood here."""
+        self.request = fill_request(request)
+        if self._window is not None:
+            self._window = None
+            self._window = self._open()
+
     def decoded_from(self, start: int) -> Samples:
         """The capture as the codec gives it back, from sample `start` of the capture to what is decoded by now."""
         n = min(self._decoded_samples - start, self._decoded.shape[1])

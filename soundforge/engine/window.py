@@ -191,8 +191,9 @@ class Window:
                conditions: PreparedConditions | None = None) -> None:
         """Change parameters or conditions from the next step on.
 
-        A changed condition that is attended to or summed enters at once. One that stands in front of the sequence,
-        or a change that needs other rows (guidance switched on), runs the sequence so far through the network again.
+        A changed condition that is attended to or summed enters with the next column that is fed; what was heard so
+        far stays as it was understood. One that stands in front of the sequence, or a change that needs other rows
+        (guidance switched on), runs the sequence so far through the network again.
         """
         old = self._plan
         self.sampling = sampling or self.sampling
@@ -204,11 +205,13 @@ class Window:
             if old != self._plan and self._logits is not None:
                 self._refeed_last()
             return
-        if same_rows and not any(slot.fuse == "prepend" for slot in self.conditions.slots):
-            for part in self._passes:
-                part.fused = self._fuse(part.rows)
-                self.decoder.lm.set_cross(part.state, part.fused)
-            return
+        if same_rows:
+            changed = [self._fuse(part.rows) for part in self._passes]
+            if all(_same(new.prepend, part.fused.prepend) for new, part in zip(changed, self._passes, strict=True)):
+                for new, part in zip(changed, self._passes, strict=True):
+                    part.fused = new
+                    self.decoder.lm.set_cross(part.state, new)
+                return
         self._passes = self._make_passes()
         fed, self._fed = self._fed, 0
         if fed:
@@ -246,3 +249,9 @@ class Window:
             capacity = fused.prefix_length + self.sequence.shape[-1]
             out.append(_Pass(rows, fused, self.decoder.lm.new_state(len(rows) * batch, capacity, fused)))
         return out
+
+
+def _same(a: Tensor | None, b: Tensor | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return a.shape == b.shape and torch.equal(a, b)

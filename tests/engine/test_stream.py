@@ -1,0 +1,169 @@
+"""Streams: the same sound in pieces; prompts that grow while they are captured."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import soundforge as sf
+from soundforge.engine.live_prompt import LivePrompt
+from soundforge.requests import GenerateRequest, SamplingParams
+from soundforge.testing.tiny_model import HOP, SAMPLE_RATE, tiny_engine, tiny_parts
+
+
+def tone(seconds: float, level: float = 0.3) -> sf.Waveform:
+    time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    return sf.Waveform((level * np.sin(2 * np.pi * 330 * time)).astype(np.float32), SAMPLE_RATE)
+
+
+def joined(chunks: Any) -> np.ndarray:
+    return np.concatenate([chunk.samples for chunk in chunks], axis=-1)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("seconds", [0.02, 0.5, 6.3])
+def test_a_stream_is_the_clip_in_pieces(causal: bool, seconds: float) -> None:
+    engine = tiny_engine(tiny_parts(causal=causal))
+    clip = engine.generate("a b", seconds=seconds, seed=4)
+    np.testing.assert_allclose(joined(engine.stream("a b", seconds=seconds, seed=4)), clip.waveform, atol=2e-5)
+
+
+def test_a_stream_after_a_prompt_is_the_new_part() -> None:
+    engine = tiny_engine(tiny_parts(causal=False))
+    more = engine.extend(tone(1.01), "a b", seconds=0.7, seed=4, only_new=True)
+    np.testing.assert_allclose(joined(engine.stream("a b", prompt=tone(1.01), seconds=0.7, seed=4)), more.waveform,
+                               atol=2e-5)
+
+
+def test_the_first_chunk_comes_after_a_few_frames_only() -> None:
+    engine = tiny_engine()
+    steps: list[int] = []
+    stream = engine.stream("a", seconds=3.0, seed=1, progress=lambda done, total: steps.append(done))
+    first = next(stream)
+    assert first.n_samples > 0
+    assert steps[-1] <= 4
+    assert 3.0 * SAMPLE_RATE - first.n_samples == sum(chunk.n_samples for chunk in stream)
+
+
+def test_bars_are_exact_to_the_sample() -> None:
+    engine = tiny_engine()
+    wanted = round(2 * 4 * 60 / 123.4 * SAMPLE_RATE)
+    assert sum(c.n_samples for c in engine.stream("a", bars=2, bpm=123.4, seed=1)) == wanted
+    assert engine.generate("a", bars=2, bpm=123.4, seed=1).waveform.shape[1] == wanted
+
+
+def test_leaving_the_loop_ends_the_generation() -> None:
+    engine = tiny_engine()
+    stream = engine.stream("a", seconds=3000.0, seed=1)
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    assert list(stream) == []
+
+
+class TestLivePrompt:
+    def fed(self, engine: sf.Engine, wave: sf.Waveform, block: int, **keywords: Any) -> LivePrompt:
+        prompt = engine.open_prompt(**keywords)
+        for start in range(0, wave.n_samples, block):
+            prompt.feed(wave.samples[:, start:start + block])
+        return prompt
+
+    @pytest.mark.parametrize("causal", [True, False])
+    @pytest.mark.parametrize("block", [1, 100, 160, 777, 100_000])
+    def test_any_feeding_gives_the_same_prompt(self, causal: bool, block: int) -> None:
+        engine = tiny_engine(tiny_parts(causal=causal))
+        wave = tone(0.3 if block == 1 else 1.003)
+        whole, pieces = self.fed(engine, wave, wave.n_samples), self.fed(engine, wave, block)
+        assert pieces.n_frames == whole.n_frames > 0
+        assert np.array_equal(pieces.codes.numpy(), whole.codes.numpy())
+        greedy = GenerateRequest(seconds=0.4, seed=1, sampling=SamplingParams(temperature=0.0))
+        np.testing.assert_allclose(joined(pieces.continue_(greedy)), joined(whole.continue_(greedy)), atol=2e-5)
+
+    def test_it_continues_as_extend_does(self) -> None:
+        # A causal codec and whole frames: both know the same frames.
+        engine = tiny_engine()
+        wave = tone(1.0)
+        prompt = self.fed(engine, wave, 333, text="a b")
+        assert prompt.n_frames * HOP == wave.n_samples
+        run = prompt.continue_(GenerateRequest(text="a b", seconds=0.5, seed=9))
+        live = joined(run)
+        clip = engine.extend(wave, "a b", seconds=0.5, seed=9, only_new=True)
+        assert np.array_equal(run.codes, clip.codes)
+        np.testing.assert_allclose(live, clip.waveform * np.float32(run.gain), atol=2e-5)
+
+    @pytest.mark.parametrize("causal", [True, False])
+    @pytest.mark.parametrize("lead", [0, 50, 400])
+    def test_its_length_is_exact_whatever_was_captured(self, causal: bool, lead: int) -> None:
+        engine = tiny_engine(tiny_parts(causal=causal))
+        prompt = self.fed(engine, tone(1.0123), 512)
+        run = prompt.continue_(GenerateRequest(seconds=0.5, seed=1), lead_samples=lead)
+        assert joined(run).shape == (1, round(0.5 * SAMPLE_RATE) + lead)
+
+    def test_the_lead_is_the_prompts_end_as_the_codec_gives_it(self) -> None:
+        engine = tiny_engine()
+        wave = tone(1.0)
+        prompt = self.fed(engine, wave, 160)
+        run = prompt.continue_(GenerateRequest(seconds=0.2, seed=1), lead_samples=300)
+        decoded = engine.codec.decode(prompt.codes[None]).numpy()[0]
+        np.testing.assert_allclose(joined(run)[:, :300], decoded[:, -300:] * np.float32(run.gain), atol=2e-5)
+
+    def test_many_continuations_of_one_prompt(self) -> None:
+        engine = tiny_engine()
+        prompt = self.fed(engine, tone(1.0), 500)
+        request = GenerateRequest(seconds=0.5, seed=1)
+        one, two = prompt.continue_(request), prompt.continue_(replace(request, seed=2))
+        first = joined(one)
+        assert not np.array_equal(first, joined(two))
+        prompt.feed(tone(0.2).samples)
+        assert joined(prompt.continue_(request)).shape == first.shape
+        fresh = self.fed(engine, tone(1.0), 500)
+        np.testing.assert_array_equal(joined(fresh.continue_(request)), first)
+
+    def test_a_capture_longer_than_the_window_goes_on(self) -> None:
+        engine = tiny_engine()  # its window holds 4 s
+        prompt = self.fed(engine, tone(9.0), 1600)
+        assert prompt.n_frames == 450
+        window = prompt._window
+        assert window is not None and window.prompt_frames <= 0.8 * 200
+        assert joined(prompt.continue_(GenerateRequest(seconds=6.0, seed=1))).shape == (1, 6 * SAMPLE_RATE)
+
+    def test_another_text_than_the_prompt_was_opened_with(self) -> None:
+        engine = tiny_engine()
+        prompt = self.fed(engine, tone(1.0), 500, text="a")
+        base = GenerateRequest(text="a", seconds=0.5, seed=1)
+        changed = replace(base, text="quite different")
+        same, other = prompt.continue_(base), prompt.continue_(changed)
+        joined(same), joined(other)
+        assert not np.array_equal(same.codes, other.codes)
+        prompt.change(changed)
+        again, direct = (p.continue_(changed) for p in (prompt, self.fed(engine, tone(1.0), 500, text=changed.text)))
+        joined(again), joined(direct)
+        assert np.array_equal(direct.codes, again.codes)
+
+    def test_endless_until_stopped_and_changes_are_kept_with_their_frame(self) -> None:
+        engine = tiny_engine()
+        run = self.fed(engine, tone(1.0), 500).continue_(GenerateRequest(seed=1), endless=True)
+        made = 0
+        for chunk in run:
+            made += chunk.samples.shape[-1]
+            if made > 2 * SAMPLE_RATE and not run.changes:
+                run.update(sampling=SamplingParams(temperature=0.5))
+            if made > 9 * SAMPLE_RATE:
+                run.stop()
+        assert made > 9 * SAMPLE_RATE
+        assert run.changes[0]["frame"] >= 100
+
+    @pytest.mark.parametrize("n", [0, 1, 159])
+    def test_too_little_is_an_error_that_says_how_much(self, n: int) -> None:
+        prompt = tiny_engine().open_prompt()
+        prompt.feed(np.zeros((1, n), dtype=np.float32))
+        with pytest.raises(sf.AudioError, match=rf"^{n} samples are captured.*0\.02 s"):
+            prompt.continue_()
+
+    def test_bad_audio_is_refused(self) -> None:
+        prompt = tiny_engine().open_prompt()
+        for bad in (np.zeros((2, 100), np.float32), np.full((1, 10), np.nan, np.float32), np.zeros(10, np.float32)):
+            with pytest.raises(sf.AudioError, match="captured audio came with shape"):
+                prompt.feed(bad)
