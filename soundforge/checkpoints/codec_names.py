@@ -121,7 +121,8 @@ def _take(tensors: Mapping[str, Tensor], name: str, used: set[str]) -> Tensor | 
     )
     if name in tensors:
         used.add(name)
-        return tensors[name].float()
+        # Copied out of the file: a codec is small, and then the file may be replaced while a server runs.
+        return tensors[name].to(torch.float32, copy=True)
     for g, v in both_styles if name.endswith(".weight") else ():
         if g in tensors and v in tensors:
             used.update((g, v))

@@ -138,7 +138,7 @@ def _load_native(folder: Path) -> NeuralCodec:
     if written.get("format") != NATIVE_FORMAT:
         raise CheckpointError(f"{source}: format {written.get('format')!r}, this version reads {NATIVE_FORMAT!r}")
     kind, name = written.get("kind"), str(written.get("name", ""))
-    tensors = read_tensors(folder / NATIVE_WEIGHTS)
+    tensors = {name: tensor.clone() for name, tensor in read_tensors(folder / NATIVE_WEIGHTS).items()}
     if kind == "dac":
         dac = _understood(source, lambda: DacConfig(**written["config"]))
         network = _understood(source, lambda: build_empty(lambda: dac_network(dac)))

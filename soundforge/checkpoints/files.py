@@ -99,6 +99,8 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
 def read_torch_file(path: str | Path, *, with_omegaconf: bool = False) -> Any:
     """The object in a PyTorch file: tensors, numbers, text and containers of them; never code.
 
+    The tensors stay connected to the file: replace such a file by renaming, never by writing over it.
+
     Args:
         path: file written by `torch.save`, zip or legacy form.
         with_omegaconf: also take `omegaconf` configuration objects, which some AudioCraft files pickle;

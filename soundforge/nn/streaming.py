@@ -183,6 +183,11 @@ class Residual(StreamLayer):
         return self.block.streams and (self.shortcut is None or self.shortcut.streams)
 
 
+def group_norm(norm: nn.GroupNorm, x: Tensor) -> Tensor:
+    """`norm(x)`, also for a single value per item, which `nn.GroupNorm` refuses as untrainable."""
+    return torch.group_norm(x, norm.num_groups, norm.weight, norm.bias, norm.eps)
+
+
 def join(held: Tensor | None, x: Tensor) -> Tensor:
     """`x` behind what was held back."""
     return x if held is None else torch.cat([held, x], dim=-1)

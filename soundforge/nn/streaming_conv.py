@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from soundforge.nn.streaming import StreamLayer, join, tail_of
+from soundforge.nn.streaming import StreamLayer, group_norm, join, tail_of
 from soundforge.nn.streaming_product import WORTH_PACKING, PackedProduct
 
 PAD_MODES = ("constant", "reflect", "replicate")
@@ -103,7 +103,7 @@ class StreamConv1d(StreamLayer):
             y = self._convolve(x, right)  # the convolution's own zeros: saves a copy of the signal
         else:
             y = self._convolve(pad1d(x, self.left, right, self.pad_mode))
-        return y if self.norm is None else self.norm(y)
+        return y if self.norm is None else group_norm(self.norm, y)
 
     def new_state(self) -> ConvState:
         if self.norm is not None:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from soundforge.nn.streaming import StreamLayer
+from soundforge.nn.streaming import StreamLayer, group_norm
 from soundforge.nn.streaming_product import PackedProduct
 
 # From here on the product whose result has time innermost is the faster one (measured).
@@ -63,7 +63,7 @@ class StreamConvTranspose1d(StreamLayer):
     def forward(self, x: Tensor) -> Tensor:
         y = self._spread(x)
         if self.norm is not None:
-            y = self.norm(y)
+            y = group_norm(self.norm, y)
         return y[..., self.left : y.shape[-1] - self.right]
 
     def new_state(self) -> TransposedState:
