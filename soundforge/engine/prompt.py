@@ -76,11 +76,12 @@ def _check_codes(value: Any, codec: Codec, n_codebooks: int) -> Tensor:
     if codes.is_floating_point() or codes.dtype == torch.bool or codes.is_complex():
         raise AudioError(f"the prompt came as an array of {codes.dtype}, expected whole-number codes "
                          "[codebooks, frames], or audio as sf.Waveform(samples, sample_rate)")
+    came = list(codes.shape)
     codes = codes.long()
     if codes.ndim == 2:
         codes = codes[None]
     if codes.ndim != 3 or codes.shape[1] != n_codebooks or codes.shape[2] < 1 or codes.shape[0] < 1:
-        raise AudioError(f"codes came with shape {list(codes.shape)}, expected [{n_codebooks}, frames] "
+        raise AudioError(f"codes came with shape {came}, expected [{n_codebooks}, frames] "
                          f"or [batch, {n_codebooks}, frames]")
     low, high = int(codes.min()), int(codes.max())
     if low < 0 or high >= codec.codebook_size:
