@@ -147,6 +147,11 @@ class AudioClient:
             return float(position)
         return position + min(time.perf_counter() - clock, OPEN_SECONDS) * self.rate
 
+    def position_at(self, seconds: float) -> float:
+        """Where the sample clock stood, or will stand, at a `time.perf_counter()`."""
+        position, clock = self.status.clock()
+        return position + (seconds - clock) * self.rate if clock else float(position)
+
     def soon(self) -> int:
         """The first position at which a start given now is heard in time: two blocks and a margin from now."""
         return int(self.now()) + 2 * self.setup.block + int(0.01 * self.rate)
@@ -252,7 +257,7 @@ class AudioClient:
         while True:
             self._read_pipe()
             self._read_events()
-            self._read_capture()
+            self.read_capture()
             await self._watch()
             await asyncio.sleep(POLL_SECONDS)
 
@@ -290,7 +295,8 @@ class AudioClient:
             what, voice, position, token = (int(value) for value in record)
             self._on_happened(Happened(what), voice, position, token)
 
-    def _read_capture(self) -> None:
+    def read_capture(self) -> None:
+        """Hand on what was captured by now."""
         n = self._capture.available
         if n:
             position = self._capture.position

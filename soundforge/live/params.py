@@ -98,6 +98,7 @@ class ParamValues:
 
     def __init__(self) -> None:
         self._values: dict[str, Value] = {param.name: param.default for param in _ALL}
+        self._chosen: set[str] = set()
 
     def get(self, name: str) -> Value:
         """Raises RequestError for an unknown name."""
@@ -107,7 +108,14 @@ class ParamValues:
         """Check and keep a value; gives it in its type. Raises RequestError."""
         checked = find_param(name).check(value)
         self._values[name] = checked
+        self._chosen.add(name)
         return checked
+
+    def apply_defaults(self, defaults: Mapping[str, Any]) -> None:
+        """A model's own defaults, for what the user has not chosen; what is no parameter is left out."""
+        for param in _ALL:
+            if param.name not in self._chosen:
+                self._values[param.name] = param.check(defaults.get(param.name, param.default))
 
     def number(self, name: str) -> float:
         value = self.get(name)

@@ -1,0 +1,193 @@
+"""The engine process: loads models through the Python door and serves the engine worker. The only live module that
+knows torch and the engine room.
+
+It is a process of its own so that the audio process never shares an interpreter with torch, and so that running out
+of memory or a crash in here costs a job and not the sound.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from soundforge.errors import RequestError
+from soundforge.live.engine_protocol import (
+    Continuation,
+    EngineSetup,
+    LiveChunk,
+    LiveModel,
+    OpenedPrompt,
+    QuitEngine,
+)
+from soundforge.live.engine_worker import EngineWorker
+from soundforge.requests import CancelToken, GenerateRequest
+
+if TYPE_CHECKING:
+    from soundforge.api import Engine
+
+NICENESS = 10
+WARM_SECONDS = 0.2
+
+
+def engine_main(pipe: Connection, setup: EngineSetup) -> None:
+    """Entry of the process. It ends when it is told to, and at once when the control process is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the control process's to handle
+    lower_priority()
+    lock = threading.Lock()
+
+    def emit(event: object) -> None:
+        try:
+            with lock:
+                pipe.send(event)
+        except OSError:
+            os._exit(0)  # nobody listens any more
+
+    worker = EngineWorker(setup, emit)
+
+    def read() -> None:
+        while True:
+            try:
+                message = pipe.recv()
+            except (EOFError, OSError):
+                os._exit(0)
+            worker.post(message)
+            if isinstance(message, QuitEngine):
+                return
+
+    threading.Thread(target=read, name="engine inbox", daemon=True).start()
+    worker.run()
+    pipe.close()
+
+
+def lower_priority() -> None:
+    """Let audio go first where the system lets us say so."""
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
+    elif sys.platform == "win32":
+        import ctypes
+
+        below_normal = 0x4000
+        kernel = ctypes.windll.kernel32
+        kernel.SetPriorityClass(kernel.GetCurrentProcess(), below_normal)
+
+
+def choose_threads(wanted: int | None) -> int:
+    """Threads for torch: as asked, else all cores but one, which the audio and control processes share."""
+    return wanted or max(1, (os.cpu_count() or 2) - 1)
+
+
+def load_model(setup: EngineSetup, name: str) -> LiveModel:
+    """The default factory: `soundforge.load`, warmed up.
+
+    Raises:
+        CheckpointError, PluginError, NotCachedError, SettingsError: as of `soundforge.load`.
+    """
+    import torch
+
+    from soundforge.api import load
+
+    torch.set_num_threads(choose_threads(setup.threads))
+    engine = load(name, setup.device, setup.quantize, plugins_dir=setup.plugins_dir, no_plugin=setup.no_plugin)
+    model = EngineModel(engine)
+    model.warm_up()
+    return model
+
+
+class EngineModel:
+    """An `Engine` as the worker drives it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.name = engine.name
+        self.sample_rate = engine.sample_rate
+        self.channels = engine.channels
+        self.slots = tuple(slot.name for slot in engine.slots)
+        self.defaults: Mapping[str, Any] = dict(engine.defaults)
+
+    def warm_up(self) -> None:
+        """Run every path once: the first call of anything in torch is slow, and somebody waits for a first sound."""
+        from soundforge.engine.model import LanguageModelRuntime
+
+        request = GenerateRequest(seconds=WARM_SECONDS, seed=0)
+        for _ in self.generate(request, endless=False, cancel=CancelToken()):
+            pass
+        if isinstance(self._engine.model, LanguageModelRuntime):
+            prompt = self.open_prompt(request)
+            noise = np.random.default_rng(0).uniform(-0.1, 0.1, (self.channels, self.sample_rate)).astype(np.float32)
+            prompt.feed(noise)
+            for _ in prompt.continue_(request, endless=False, lead_samples=0, cancel=CancelToken()):
+                pass
+
+    def open_prompt(self, request: GenerateRequest) -> OpenedPrompt:
+        """A prompt that the codec and the network follow while it is captured."""
+        from soundforge.engine.live_prompt import LivePrompt
+        from soundforge.engine.model import LanguageModelRuntime
+
+        model = self._engine.model
+        if isinstance(model, LanguageModelRuntime):
+            return LivePrompt(model, request)
+        return WholePrompt(self._engine)
+
+    def generate(self, request: GenerateRequest, *, endless: bool, cancel: CancelToken) -> Continuation:
+        """New audio from nothing but the request."""
+        if endless:
+            raise RequestError(f"{self.name!r} goes on endlessly from a prompt only; use takeover")
+        return RequestStream(self._engine, request, None, cancel)
+
+    def close(self) -> None:
+        self._engine.close()
+
+
+class RequestStream:
+    """`Engine.stream_request` as a continuation."""
+
+    def __init__(self, engine: Engine, request: GenerateRequest, prompt: Any, cancel: CancelToken) -> None:
+        self.request, self.lead_samples = request, 0
+        self._cancel = cancel
+        self._stopped = False
+        self._chunks = engine.stream_request(request, prompt, None, cancel)
+
+    def __iter__(self) -> Iterator[LiveChunk]:
+        for chunk in self._chunks:
+            yield chunk
+            if self._stopped:
+                return
+
+    def update(self, **changes: Any) -> None:
+        """Nothing: a generation that follows no capture keeps what it was asked for."""
+
+    def stop(self) -> None:
+        self._stopped = True
+
+
+class WholePrompt:
+    """A prompt for models that take it in one piece when the continuation begins."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._pieces: list[Any] = []
+        self.n_samples = 0
+
+    def feed(self, samples: Any) -> int:
+        """Keep the samples `[C, n]`."""
+        self._pieces.append(samples)
+        self.n_samples += samples.shape[1]
+        return self.n_samples
+
+    def continue_(self, request: GenerateRequest, *, endless: bool, lead_samples: int,
+                  cancel: CancelToken) -> Continuation:
+        """Continue what was fed; raises AudioError for nothing, RequestError where the model cannot."""
+        from soundforge.audio import Waveform
+
+        if endless:
+            raise RequestError(f"{self._engine.name!r} cannot go on endlessly; give bars_out")
+        wave = Waveform(np.concatenate(self._pieces, axis=1), self._engine.sample_rate)
+        return RequestStream(self._engine, replace(request, only_new=True), self._engine.make_prompt(wave), cancel)

@@ -1,0 +1,318 @@
+"""Jobs on their way through engine and loudspeaker: sent when there is a voice, started on the grid, told about.
+
+A job's stream plays as soon as enough of it is there. What "enough" is follows from how fast the engine is: a model
+faster than real time starts after a few frames; a slower one first gets the lead it needs. A stream that misses its
+place on the grid, or runs dry, goes on at the next one: overload makes music late, never broken.
+
+Threading: belongs to the event loop.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from soundforge.live.audio_client import AudioClient
+from soundforge.live.audio_protocol import NOW, PRIME_GUARD, STREAM_VOICES, Happened
+from soundforge.live.engine_protocol import (
+    CancelJob,
+    JobFailed,
+    JobFinished,
+    JobMoved,
+    JobStreaming,
+    MuteJob,
+    StartJob,
+    StopJob,
+    StreamClosed,
+    StreamTarget,
+)
+from soundforge.live.jobs import Job, JobBook
+from soundforge.live.transport import Transport
+from soundforge.requests import ClipEvent, Event, JobEvent
+
+PRIME_SECONDS = 0.05       # in the ring before a stream may start
+SAFE_RTF = 1.15            # an engine this fast stays ahead of the loudspeaker
+STOP_FADE_SECONDS = 0.01
+ATTACK_SECONDS = 0.001     # for streams that begin out of silence
+PROGRESS_STEP = 0.05
+EXPECTED_RTF = 2.0         # until one was measured
+EXPECTED_FIRST_SOUND = 0.4
+SMOOTHING = 0.3
+
+
+class Owner(Protocol):
+    """What the runner asks of the session."""
+
+    def emit(self, event: Event, origin: object | None = None) -> None: ...
+    def transport_now(self) -> Transport: ...
+    def clip_id(self) -> str: ...
+    def prompt_for(self, job: Job) -> str: ...
+    def save(self, job: Job, finished: JobFinished) -> None: ...
+    def job_voice_ended(self, job: Job) -> None: ...
+
+
+class JobRunner:
+    """See the module.
+
+    Args:
+        audio: the loudspeaker.
+        send: takes messages for the engine.
+        owner: the session.
+        queue_size: jobs that may wait.
+    """
+
+    def __init__(self, audio: AudioClient, send: Callable[[object], None], owner: Owner, queue_size: int) -> None:
+        self.book = JobBook(queue_size)
+        self.last_rtf = 0.0
+        self.first_sound_seconds = EXPECTED_FIRST_SOUND
+        self._rtf = EXPECTED_RTF
+        self._audio, self._send, self._owner = audio, send, owner
+
+    # --- from the session ---
+
+    def accept(self, job: Job) -> None:
+        """Take a job into the book and say so."""
+        self.book.add(job)
+        self._owner.emit(JobEvent("accepted", job.id), job.origin)
+
+    def dispatch(self) -> None:
+        """Send every job that is ready to the engine, as far as there are voices."""
+        for job in self.book.unfinished():
+            if job.sent or not job.ready:
+                continue
+            target = None
+            if job.autoplay:
+                job.voice = self._free_voice()
+                if job.voice < 0:
+                    return
+                target = StreamTarget(self._audio.streams[job.voice].handle(), self._audio.rate)
+            job.sent, job.sent_at = True, time.perf_counter()
+            self._send(StartJob(job.id, job.request, self._owner.prompt_for(job), job.endless, target,
+                                job.lead_seconds, job.begin, job.line))
+
+    def cancel(self, job: Job) -> None:
+        """End a job and its sound now."""
+        job.cancelled = True
+        if job.voice >= 0 and not job.voice_done:
+            self._stop(job)
+            if not (job.armed or job.sounding or job.starved):
+                job.voice_done = True
+        if job.sent:
+            self._send(CancelJob(job.id))
+        if job.engine_done:
+            return  # its sound stops; the clip is there already
+        if not job.sent:
+            self._end(job, JobEvent("cancelled", job.id))
+
+    def fail(self, job: Job, what: str) -> None:
+        """A job cannot go on: say why."""
+        if job.sent:
+            self._send(CancelJob(job.id))
+        self._end(job, JobEvent("error", job.id, what=what))
+
+    def release(self, job: Job) -> None:
+        """End an endless job at the next place on the grid."""
+        job.releasing = True
+        if job.sounding or job.armed:
+            _, at = self._owner.transport_now().next_boundary(self._audio.soon(), job.quantum)
+            self._audio.stop_voice(job.voice, job.token, at, self._samples(STOP_FADE_SECONDS))
+        if job.sent:
+            self._send(StopJob(job.id))
+
+    def silence(self) -> None:
+        """Stop all sound of jobs; the clips are still made."""
+        for job in self.book:
+            if job.plays and job.voice >= 0:
+                self.silence_job(job)
+
+    def silence_job(self, job: Job) -> None:
+        """Stop the sound of one job; its clip is still made."""
+        self._stop(job)
+        self._send(MuteJob(job.id))
+        if not (job.armed or job.sounding or job.starved):
+            job.voice_done = True
+
+    @property
+    def lead_time_seconds(self) -> float:
+        """How long before a bar line the engine must begin, to have sound and a little in hand on the line."""
+        ready = self.first_sound_seconds + PRIME_SECONDS / self._rtf
+        return 1.3 * ready / max(1.0 - 1.0 / max(self._rtf, 1.0), 0.15) + 0.1
+
+    @property
+    def sounding(self) -> bool:
+        return any(job.sounding for job in self.book)
+
+    # --- from the engine ---
+
+    def on_engine(self, event: object) -> None:
+        """An event of a job; others are ignored."""
+        if not isinstance(event, (JobStreaming, JobMoved, StreamClosed, JobFinished, JobFailed)):
+            return
+        job = self.book.find(event.job)
+        if job is None:
+            return
+        match event:
+            case JobStreaming():
+                job.streaming, job.count = True, event.count
+                job.lead_samples = event.lead_samples + job.line - job.begin
+                took = time.perf_counter() - job.sent_at
+                if len([other for other in self.book.unfinished() if other.sent]) == 1:
+                    self.first_sound_seconds += SMOOTHING * (took - self.first_sound_seconds)
+            case JobMoved():
+                self._moved(job, event)
+            case StreamClosed():
+                job.stream_closed = True
+            case JobFinished():
+                job.engine_done = True
+                self.last_rtf = event.rtf
+                if event.rtf > 0:
+                    self._rtf += SMOOTHING * (event.rtf - self._rtf)
+                self._owner.save(job, event)
+            case JobFailed():
+                what = JobEvent("cancelled", job.id) if event.cancelled else JobEvent("error", job.id, what=event.what)
+                self._end(job, what)
+        self.poll()
+        self._sweep()
+
+    def _moved(self, job: Job, event: JobMoved) -> None:
+        job.made_seconds, job.total_seconds = event.seconds, event.total_seconds
+        fraction = min(1.0, event.seconds / event.total_seconds) if event.total_seconds else 0.0
+        if fraction >= job.told_fraction + PROGRESS_STEP or (fraction == 1.0 and job.told_fraction < 1.0):
+            job.told_fraction = fraction
+            self._owner.emit(JobEvent("progress", job.id, fraction=fraction), job.origin)
+
+    def engine_lost(self, what: str) -> None:
+        """The engine died: what it worked on is answered with an error; what sounds runs out of its ring."""
+        for job in self.book:
+            if job.sent:
+                job.stream_closed = True
+            if job.sent and not job.engine_done:
+                if job.voice >= 0 and not job.voice_done and (job.armed or job.sounding):
+                    # No end will be written into this ring: let go of the voice before it runs dry.
+                    self._stop(job)
+                self._end(job, JobEvent("error", job.id, what=what))
+
+    # --- from the audio process ---
+
+    def on_happened(self, what: Happened, position: int, token: int) -> bool:
+        """Something happened to a voice; False when it is none of a job's."""
+        job = self.book.by_token(token)
+        if job is None:
+            return False
+        if what == Happened.STARTED:
+            job.sounding, job.starved = True, False
+            if not job.playing_told:
+                job.playing_told = True
+                job.clip = job.clip or self._owner.clip_id()
+                beat = self._owner.transport_now().beat_at(position + job.lead_samples)
+                self._owner.emit(JobEvent("playing", job.id, clip=job.clip, beat=beat), job.origin)
+        elif what == Happened.LATE:
+            job.armed = False
+        elif what == Happened.STARVED:
+            job.armed = job.sounding = False
+            job.starved = True
+        else:
+            self._voice_ended(job)
+        self.poll()
+        self._sweep()
+        return True
+
+    def device_restarted(self, same_rate: bool) -> None:
+        """All voices are gone: streams go on from what is in their rings, unless their rate is no longer right."""
+        for job in self.book:
+            if not (job.armed or job.sounding) or job.voice_done:
+                continue
+            job.armed = job.sounding = False
+            job.starved = job.playing_told
+            if not same_rate or job.releasing or job.cancelled:
+                self._voice_ended(job)
+        self._sweep()
+
+    def poll(self) -> None:
+        """Start every stream that has enough by now."""
+        for job in self.book:
+            if job.streaming and not job.armed and job.plays and not job.cancelled and self._enough(job):
+                self._arm(job)
+
+    # --- inside ---
+
+    def _enough(self, job: Job) -> bool:
+        ring = self._audio.streams[job.voice]
+        # A new stream's data begins at `count`; what lies before it is skipped when the voice starts.
+        ready = ring.written - max(ring.position, job.count)
+        if job.stream_closed or ring.end >= 0:
+            return ready > 0
+        if ready < self._samples(PRIME_SECONDS) + self._audio.setup.block + PRIME_GUARD + job.lead_samples:
+            return False
+        if self._rtf >= SAFE_RTF or job.engine_done or job.endless:
+            return True
+        # Slower than real time: wait until what is missing will come before it is needed.
+        return job.made_seconds >= job.total_seconds * (1.0 - 0.9 * self._rtf)
+
+    def _arm(self, job: Job) -> None:
+        soon = self._audio.soon()
+        again = job.starved
+        lead = 0 if again else job.lead_samples
+        transport = self._owner.transport_now()
+        if job.line_position >= 0 and not again and job.line_position - lead >= soon:
+            at = job.line_position - lead
+        elif job.quantum <= 0:
+            at = soon
+        else:
+            at = transport.next_boundary(soon + lead, job.quantum)[1] - lead
+        fade = max(lead, self._samples(ATTACK_SECONDS if not again else STOP_FADE_SECONDS))
+        self._audio.play_stream(job.voice, job.token, at, -1 if again else job.count, fade, 1.0)
+        job.armed = True
+        if job.kind != "generate" and not again:
+            self._replace_others(job, at, max(lead, self._samples(STOP_FADE_SECONDS)))
+
+    def _replace_others(self, job: Job, at: int, fade: int) -> None:
+        """Continuations are one instrument: a new one takes over from the one that sounds."""
+        for other in self.book:
+            if other is not job and other.kind != "generate" and (other.sounding or other.armed):
+                self._audio.stop_voice(other.voice, other.token, at, fade)
+                if other.endless and not other.engine_done:
+                    self._send(StopJob(other.id))
+
+    def _stop(self, job: Job) -> None:
+        """Fade a job's voice out now; one that never started lets go of what is in its ring (token 0)."""
+        known = job.armed or job.sounding or job.starved
+        self._audio.stop_voice(job.voice, job.token if known else 0, NOW, self._samples(STOP_FADE_SECONDS))
+
+    def _voice_ended(self, job: Job) -> None:
+        if job.voice_done:
+            return
+        job.voice_done, job.armed, job.sounding, job.starved = True, False, False, False
+        if not job.stream_closed:
+            self._send(MuteJob(job.id))
+            if job.endless and not job.engine_done:
+                self._send(StopJob(job.id))
+        if job.playing_told:
+            self._owner.emit(ClipEvent("stopped", job.clip))
+        self._owner.job_voice_ended(job)
+
+    def _end(self, job: Job, event: JobEvent) -> None:
+        """The engine's part of a job is over, and not well."""
+        if job.engine_done:
+            return
+        job.engine_done = True
+        if job.voice >= 0 and not job.voice_done:
+            self._stop(job)
+            if not (job.armed or job.sounding or job.starved):
+                job.voice_done = True
+        self._owner.emit(event, job.origin)
+        self._sweep()
+
+    def _sweep(self) -> None:
+        for job in self.book:
+            if job.over:
+                self.book.forget(job)
+        self.dispatch()
+
+    def _free_voice(self) -> int:
+        taken = {job.voice for job in self.book}
+        return next((voice for voice in range(STREAM_VOICES) if voice not in taken), -1)
+
+    def _samples(self, seconds: float) -> int:
+        return int(seconds * self._audio.rate)
