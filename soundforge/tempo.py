@@ -6,6 +6,7 @@ numpy only. Made for loops of a few seconds with a steady tempo; where nothing p
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +65,7 @@ def _autocorrelation(signal: Floats) -> Floats:
     return np.asarray(raw / np.maximum(len(centred) - np.arange(len(centred)), len(centred) / 4), dtype=np.float64)
 
 
-def _at(values: Floats, position: Floats) -> Floats:
+def _at(values: Floats, position: NDArray[Any]) -> Floats:
     return np.interp(position, np.arange(len(values)), values, right=0.0)
 
 
@@ -106,8 +107,10 @@ def _refine(correlation: Floats, bpm: float, rate: float) -> float:
     return bpm
 
 
-def _phase(envelope: Floats, rate: float, bpm: float, waveform: NDArray[np.floating], sample_rate: int) -> tuple[float, float | None]:
-    """First beat and first bar line: where a comb of beats collects most onsets, and where the bass falls in the bar."""
+def _phase(
+    envelope: Floats, rate: float, bpm: float, waveform: NDArray[np.floating], sample_rate: int
+) -> tuple[float, float | None]:
+    """First beat and first bar line: where a comb of beats collects most onsets, where the bass falls in the bar."""
     period = 60.0 / bpm * rate
     offsets = np.arange(0.0, period, 0.5)
     beats = np.arange(int(len(envelope) / period) + 1)
@@ -118,10 +121,14 @@ def _phase(envelope: Floats, rate: float, bpm: float, waveform: NDArray[np.float
     low = _low_onsets(waveform, sample_rate, rate, len(envelope))
     on = _at(low, offset + beats * period).sum()
     off = _at(low, offset + (beats + 0.5) * period).sum()
-    straight = _at(envelope, offset + (beats + 0.5) * period).sum() / max(_at(envelope, offset + beats * period).sum(), 1e-9)
+    straight = _at(envelope, offset + (beats + 0.5) * period).sum() / max(
+        _at(envelope, offset + beats * period).sum(), 1e-9
+    )
     if off > 1.5 * on and straight > 0.4:
         offset = (offset + period / 2) % period
-    strength = 0.5 * _at(envelope, offset + beats * period) / (envelope.max() + 1e-9) + _at(low, offset + beats * period) / (low.max() + 1e-9)
+    strength = 0.5 * _at(envelope, offset + beats * period) / (envelope.max() + 1e-9) + _at(
+        low, offset + beats * period
+    ) / (low.max() + 1e-9)
     if len(beats) < 6:
         return offset / rate, None
     by_place = np.array([strength[place::4].mean() for place in range(4)])
@@ -139,7 +146,8 @@ def _low_onsets(waveform: NDArray[np.floating], sample_rate: int, rate: float, l
     padded = np.concatenate([np.zeros(size // 2), np.asarray(waveform, dtype=np.float64), np.zeros(size)])
     frames = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop][:length]
     top = max(2, int(150.0 * size / sample_rate) + 1)
-    level = np.log10(1e-3 + np.abs(np.fft.rfft(frames * np.hanning(size), axis=1))[:, 1:top].sum(axis=1))
+    # The root, not the logarithm: noise reaches down here too, and a kick must stand out from it.
+    level = np.sqrt(np.abs(np.fft.rfft(frames * np.hanning(size), axis=1))[:, 1:top].sum(axis=1))
     rise = np.maximum(0.0, np.diff(level, prepend=level[:1]))
     smooth: Floats = np.convolve(rise, np.ones(7) / 7, mode="same")
     return np.pad(smooth, (0, max(0, length - len(smooth))))

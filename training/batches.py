@@ -30,7 +30,7 @@ class CropSampler:
         return crop
 
     def batch(self, size: int) -> Tensor:
-        """``size`` crops: 4 % silence, 5 % that fall silent or begin, 15 % mixtures of two; levels from -14 to +6 dB."""
+        """``size`` crops: 4 % silence, 5 % that begin or fall silent, 15 % mixtures; levels from -14 to +6 dB."""
         out = np.zeros((size, self.n_samples), dtype=np.float32)
         for row in range(size):
             draw = self.rng.random()

@@ -1,7 +1,7 @@
 """Stage 1: ``python -m training.cache`` renders pieces once into ``training/runs/audio`` as 16-bit shards.
 
-Shard ``i`` holds the pieces of seeds ``i * 100 .. i * 100 + 99``, 20 s each, int16 ``[100, 640000]``. Labels are not stored:
-they follow from the seed. Existing shards are kept, so an interrupted run goes on where it stopped.
+Shard ``i`` holds the pieces of seeds ``i * 100 .. i * 100 + 99``, 20 s each, int16 ``[100, 640000]``. Labels are not
+stored: they follow from the seed. Existing shards are kept, so an interrupted run goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ def shard_path(index: int, folder: Path = AUDIO) -> Path:
     return folder / f"shard-{index:04d}.npy"
 
 
-def render_shard(index: int, folder: Path = AUDIO, pieces: int = PIECES_PER_SHARD, seconds: int = PIECE_SECONDS) -> Path:
+def render_shard(
+    index: int, folder: Path = AUDIO, pieces: int = PIECES_PER_SHARD, seconds: int = PIECE_SECONDS
+) -> Path:
     """Renders one shard under a temporary name, then renames it."""
     path = shard_path(index, folder)
     if path.exists():

@@ -45,17 +45,38 @@ def compose(seed: int, minimum_seconds: float = 20.0) -> Piece:
         loops = [("chords", "synth", "soft pad", patterns.chord_loop(rng, "pad", chords, key, mode, steps, swing))]
     effects_rng = np.random.default_rng([seed, 1])
     tracks = tuple(
-        _decorate(effects_rng, style, brightness, role, source, patch, _unfold(rng, style, notes, loop_bars, bars, beats_per_bar, role, 60.0 / bpm))
+        _decorate(
+            effects_rng,
+            style,
+            brightness,
+            role,
+            source,
+            patch,
+            _unfold(rng, style, notes, loop_bars, bars, beats_per_bar, role, 60.0 / bpm),
+        )
         for role, source, patch, notes in loops
     )
     return Piece(
-        seed=seed, style=style.name, bpm=bpm, beats_per_bar=beats_per_bar, loop_bars=loop_bars, bars=bars, key=key,
-        mode=mode, tracks=tracks, energy=energy, brightness=brightness, mood=str(rng.choice(style.moods)),
-        level_db=float(rng.uniform(-26.0, -13.0)), held_out=seed >= HELD_OUT_SEED,
-    )  # fmt: skip
+        seed=seed,
+        style=style.name,
+        bpm=bpm,
+        beats_per_bar=beats_per_bar,
+        loop_bars=loop_bars,
+        bars=bars,
+        key=key,
+        mode=mode,
+        tracks=tracks,
+        energy=energy,
+        brightness=brightness,
+        mood=str(rng.choice(style.moods)),
+        level_db=float(rng.uniform(-26.0, -13.0)),
+        held_out=seed >= HELD_OUT_SEED,
+    )
 
 
-def _loops(rng: Rng, style: Style, chords: list[int], key: int, mode: str, steps: int, swing: float, energy: int) -> list[tuple[str, str, str, list[Note]]]:
+def _loops(
+    rng: Rng, style: Style, chords: list[int], key: int, mode: str, steps: int, swing: float, energy: int
+) -> list[tuple[str, str, str, list[Note]]]:
     """Which parts play and the notes of one loop each: (role, source, patch, notes)."""
     parts: list[tuple[str, str, str, list[Note]]] = []
     only = rng.random()  # some captures are one instrument alone
@@ -66,7 +87,13 @@ def _loops(rng: Rng, style: Style, chords: list[int], key: int, mode: str, steps
         rows = style.drums[int(rng.integers(len(style.drums)))]
         draw = rng.random()
         acoustic = style.humanise_ms > 0 and rng.random() < 0.5
-        source = "samples" if draw < _SAMPLE_DRUM_SHARE else "soundfont" if draw < _SAMPLE_DRUM_SHARE + _SOUNDFONT_DRUM_SHARE or acoustic else "synth"
+        source = (
+            "samples"
+            if draw < _SAMPLE_DRUM_SHARE
+            else "soundfont"
+            if draw < _SAMPLE_DRUM_SHARE + _SOUNDFONT_DRUM_SHARE or acoustic
+            else "synth"
+        )
         name = {"samples": "sampled drums", "soundfont": "acoustic drums", "synth": "drum machine"}[source]
         parts.append(("drums", source, name, patterns.drum_loop(rng, rows, steps, bars, swing, energy > 0)))
     if not with_pitch:
@@ -74,11 +101,15 @@ def _loops(rng: Rng, style: Style, chords: list[int], key: int, mode: str, steps
     bass_habit = str(rng.choice(style.bass))
     if bass_habit != "none" and rng.random() < 0.85:
         patch = str(rng.choice(style.bass_patches))
-        parts.append(("bass", _source(patch), patch, patterns.bass_loop(rng, bass_habit, chords, key, mode, steps, swing)))
+        parts.append(
+            ("bass", _source(patch), patch, patterns.bass_loop(rng, bass_habit, chords, key, mode, steps, swing))
+        )
     chord_habit = str(rng.choice(style.chords))
     if chord_habit != "none" and rng.random() < 0.8:
         patch = str(rng.choice(style.chord_patches))
-        parts.append(("chords", _source(patch), patch, patterns.chord_loop(rng, chord_habit, chords, key, mode, steps, swing)))
+        parts.append(
+            ("chords", _source(patch), patch, patterns.chord_loop(rng, chord_habit, chords, key, mode, steps, swing))
+        )
     if rng.random() < style.lead_share:
         patch = str(rng.choice(style.lead_patches))
         if rng.random() < 0.4:
@@ -92,7 +123,16 @@ def _source(patch: str) -> str:
     return "soundfont" if patch.startswith("sf ") else "synth"
 
 
-def _unfold(rng: Rng, style: Style, loop: list[Note], loop_bars: int, bars: int, beats_per_bar: int, role: str, beat_seconds: float) -> tuple[Note, ...]:
+def _unfold(
+    rng: Rng,
+    style: Style,
+    loop: list[Note],
+    loop_bars: int,
+    bars: int,
+    beats_per_bar: int,
+    role: str,
+    beat_seconds: float,
+) -> tuple[Note, ...]:
     """Repeats the loop to ``bars`` bars: fixed groove per loop, a few dropped notes, new velocities, fills."""
     sigma = style.humanise_ms / 1000.0 / beat_seconds
     groove = np.clip(rng.normal(0.0, 1.0, len(loop)) * sigma, -2 * sigma, 2 * sigma)
@@ -119,10 +159,15 @@ def _fill(rng: Rng, end_beats: int) -> list[Note]:
     """One or two beats of snare and toms that lead into ``end_beats``."""
     steps = int(rng.choice([2, 4, 4]))
     names = rng.choice(["snare", "tom_low", "tom_high", "snare"], steps)
-    return [Note(end_beats - (steps - i) / 4, 0.25, DRUM_NAMES.index(str(names[i])), 0.5 + 0.4 * i / steps) for i in range(steps)]
+    return [
+        Note(end_beats - (steps - i) / 4, 0.25, DRUM_NAMES.index(str(names[i])), 0.5 + 0.4 * i / steps)
+        for i in range(steps)
+    ]
 
 
-def _decorate(rng: Rng, style: Style, brightness: int, role: str, source: str, patch: str, notes: tuple[Note, ...]) -> Track:
+def _decorate(
+    rng: Rng, style: Style, brightness: int, role: str, source: str, patch: str, notes: tuple[Note, ...]
+) -> Track:
     """Level and effects of a track; a dark piece is filtered, a bright one is not."""
     cutoff: float | None = None
     if brightness == 0 and role != "bass":
@@ -130,8 +175,14 @@ def _decorate(rng: Rng, style: Style, brightness: int, role: str, source: str, p
         cutoff *= 2.0 if role == "drums" else 1.0
     elif brightness == 1 and rng.random() < 0.4:
         cutoff = float(np.exp(rng.uniform(np.log(3000.0), np.log(9000.0))))
-    gain = {"drums": 1.0, "bass": 0.8, "chords": 0.5, "arp": 0.45, "lead": 0.5}[role] * float(10 ** rng.uniform(-0.25, 0.2))
-    wet = 0.0 if role == "bass" else float(rng.choice([0.0, 0.08, 0.2, 0.35] if role != "drums" else [0.0, 0.0, 0.06, 0.15]))
+    gain = {"drums": 1.0, "bass": 0.8, "chords": 0.5, "arp": 0.45, "lead": 0.5}[role] * float(
+        10 ** rng.uniform(-0.25, 0.2)
+    )
+    wet = (
+        0.0
+        if role == "bass"
+        else float(rng.choice([0.0, 0.08, 0.2, 0.35] if role != "drums" else [0.0, 0.0, 0.06, 0.15]))
+    )
     delay = float(rng.choice([0.0, 0.0, 0.25, 0.4])) if role in ("lead", "arp") else 0.0
     duck = style.sidechain * float(rng.uniform(0.5, 1.5)) if role in ("bass", "chords", "arp") else 0.0
     drive = float(rng.choice([0.0, 0.0, 0.0, 1.0, 3.0]))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from training.effects import bandpass_noise, highpass, lowpass
 
 SAMPLE_RATE_HZ = 32_000
-Samples = NDArray[np.float32]
+Samples = NDArray[Any]  # float32 throughout
 
 
 def _time(seconds: float) -> Samples:
@@ -32,7 +34,9 @@ def _kick(rng: np.random.Generator) -> Samples:
 
 def _snare(rng: np.random.Generator) -> Samples:
     t = _time(float(rng.uniform(0.12, 0.4)))
-    tone = np.sin(2 * np.pi * (float(rng.uniform(150, 240)) * t + 2.0 * (1 - np.exp(-t / 0.01)))) * np.exp(-t / float(rng.uniform(0.03, 0.12)))
+    tone = np.sin(2 * np.pi * (float(rng.uniform(150, 240)) * t + 2.0 * (1 - np.exp(-t / 0.01)))) * np.exp(
+        -t / float(rng.uniform(0.03, 0.12))
+    )
     rattle = highpass(_noise(rng, len(t)), float(rng.uniform(800, 2500))) * np.exp(-t / float(rng.uniform(0.04, 0.14)))
     return (float(rng.uniform(0.4, 0.9)) * tone + float(rng.uniform(0.3, 0.6)) * rattle).astype(np.float32)
 
@@ -58,8 +62,15 @@ def _hat(rng: np.random.Generator, decay: float) -> Samples:
 def _ride(rng: np.random.Generator, decay: float) -> Samples:
     t = _time(min(2.0, decay * 4))
     wash = highpass(_noise(rng, len(t)), 4000) * np.exp(-t / decay) * 0.35
-    ping = sum(np.sin(2 * np.pi * f * t + p) for f, p in zip(rng.uniform(2500, 9000, 6), rng.uniform(0, 6, 6), strict=True)) * np.exp(-t / (decay * 0.5)) * 0.1
-    return (wash + ping).astype(np.float32)
+    ping = (
+        sum(
+            np.sin(2 * np.pi * f * t + p) for f, p in zip(rng.uniform(2500, 9000, 6), rng.uniform(0, 6, 6), strict=True)
+        )
+        * np.exp(-t / (decay * 0.5))
+        * 0.1
+    )
+    ride: Samples = (wash + ping).astype(np.float32)
+    return ride
 
 
 def _pitched(rng: np.random.Generator, low: float, high: float, decay: tuple[float, float], noise: float) -> Samples:
@@ -75,13 +86,16 @@ def _wood(rng: np.random.Generator, low: float, high: float, decay: float) -> Sa
     """Rim shots and claves: two short partials."""
     t = _time(decay * 7)
     f = float(rng.uniform(low, high))
-    return ((np.sin(2 * np.pi * f * t) + 0.5 * np.sin(2 * np.pi * f * 1.63 * t)) * np.exp(-t / decay)).astype(np.float32) * np.float32(0.7)
+    return ((np.sin(2 * np.pi * f * t) + 0.5 * np.sin(2 * np.pi * f * 1.63 * t)) * np.exp(-t / decay)).astype(
+        np.float32
+    ) * np.float32(0.7)
 
 
 def _shaker(rng: np.random.Generator) -> Samples:
     t = _time(0.12)
     shape = np.minimum(1, t / float(rng.uniform(0.003, 0.03))) * np.exp(-t / float(rng.uniform(0.015, 0.035)))
-    return (highpass(_noise(rng, len(t)), float(rng.uniform(3000, 6000))) * shape).astype(np.float32) * np.float32(0.5)
+    shaken: Samples = (highpass(_noise(rng, len(t)), float(rng.uniform(3000, 6000))) * shape).astype(np.float32)
+    return shaken * np.float32(0.5)
 
 
 def _cowbell(rng: np.random.Generator) -> Samples:

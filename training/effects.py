@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import butter, fftconvolve, sosfilt
 
-Samples = NDArray[np.float32]
+Samples = NDArray[Any]  # float32 throughout
 _RATE = 32_000
 
 
 @lru_cache(maxsize=512)
 def _sections(kind: str, low_hz: int, high_hz: int) -> NDArray[np.float32]:
     corner = [low_hz, high_hz] if kind == "bandpass" else [low_hz]
-    sections: NDArray[np.float32] = butter(2 if kind != "bandpass" else 1, corner if len(corner) > 1 else corner[0], kind, fs=_RATE, output="sos").astype(np.float32)
+    sections: NDArray[np.float32] = butter(
+        2 if kind != "bandpass" else 1, corner if len(corner) > 1 else corner[0], kind, fs=_RATE, output="sos"
+    ).astype(np.float32)
     return sections
 
 
@@ -85,4 +88,6 @@ def duck(n_samples: int, kick_samples: NDArray[np.int64], depth: float, release_
 def saturate(signal: Samples, drive: float) -> Samples:
     """Soft clipping at constant level for small signals times ``1 + drive``, scaled back by its peak."""
     peak = float(np.abs(signal).max()) + 1e-9
-    return (np.tanh(signal * np.float32((1.0 + drive) / peak)) * np.float32(peak / np.tanh(1.0 + drive))).astype(np.float32)
+    return (np.tanh(signal * np.float32((1.0 + drive) / peak)) * np.float32(peak / np.tanh(1.0 + drive))).astype(
+        np.float32
+    )

@@ -36,7 +36,7 @@ def lm_tensors(model: StarterLm) -> dict[str, Tensor]:
     """Shipped names: ``lm.*``, ``slots.<name>.weight`` (the projection), ``conditioners.text.*``."""
     tensors = {f"lm.{name}": value for name, value in model.lm.state_dict().items()}
     tensors |= {f"conditioners.text.{name}": value for name, value in model.text.state_dict().items()}
-    tensors |= {f"slots.{name}.weight": layer.weight for name, layer in model.project.items()}  # type: ignore[misc]
+    tensors |= {f"slots.{name}.weight": layer.weight for name, layer in model.project.items()}
     return tensors
 
 
@@ -55,18 +55,45 @@ def configuration(codec: StarterCodecNet, model: StarterLm, defaults: dict[str, 
         "window_seconds": WINDOW_FRAMES / 50.0,
         "stride_seconds": WINDOW_FRAMES / 100.0,
         "slots": [
-            {"name": "text", "conditioner": "starter_text", "width": sizes.text_width, "fuse": "cross", "frame_rate_hz": None},
-            {"name": "transport", "conditioner": "transport", "width": TRANSPORT_WIDTH, "fuse": "sum", "frame_rate_hz": 50.0},
-            {"name": "chroma", "conditioner": "starter_chroma", "width": CHROMA_WIDTH, "fuse": "sum", "frame_rate_hz": 50.0},
-            {"name": "style", "conditioner": "starter_style", "width": sizes.latent_width, "fuse": "prepend", "frame_rate_hz": None},
+            {
+                "name": "text",
+                "conditioner": "starter_text",
+                "options": {"mask_padding": True},
+                "width": sizes.text_width,
+                "fuse": "cross",
+                "frame_rate_hz": None,
+            },
+            {
+                "name": "transport",
+                "conditioner": "transport",
+                "width": TRANSPORT_WIDTH,
+                "fuse": "sum",
+                "frame_rate_hz": 50.0,
+            },
+            {
+                "name": "chroma",
+                "conditioner": "starter_chroma",
+                "width": CHROMA_WIDTH,
+                "fuse": "sum",
+                "frame_rate_hz": 50.0,
+            },
+            {
+                "name": "style",
+                "conditioner": "starter_style",
+                "width": sizes.latent_width,
+                "fuse": "prepend",
+                "frame_rate_hz": None,
+            },
         ],
         "defaults": defaults,
         "provenance": "Trained from scratch on music composed and synthesised by the project's own code, General MIDI "
         "soundfonts under the MIT licence, and CC0 one-shot samples. See docs/model-card.md.",
-    }  # fmt: skip
+    }
 
 
-def export(codec: StarterCodecNet, model: StarterLm, folder: Path = WEIGHTS, defaults: dict[str, Any] | None = None) -> None:
+def export(
+    codec: StarterCodecNet, model: StarterLm, folder: Path = WEIGHTS, defaults: dict[str, Any] | None = None
+) -> None:
     """Writes the three files."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file(_half(codec.state_dict()), folder / "codec.safetensors")

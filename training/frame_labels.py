@@ -28,4 +28,4 @@ def chroma_labels(piece: Piece, n_frames: int) -> NDArray[np.float32]:
 
 def beat_positions(bpm: float, n_frames: int, first_frame: float = 0.0) -> NDArray[np.float64]:
     """Beats at the middle of frames ``first_frame ..``, 0 at the start of the piece."""
-    return (first_frame + np.arange(n_frames) + 0.5) / FRAME_RATE_HZ * bpm / 60.0
+    return np.asarray((first_frame + np.arange(n_frames) + 0.5) / FRAME_RATE_HZ * bpm / 60.0)

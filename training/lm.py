@@ -15,6 +15,7 @@ from training.codec import load_codec
 from training.lm_data import LmBatch, LmData
 from training.lm_model import StarterLm, StarterLmSizes
 from training.muon import Muon
+from training.threads import ThreadChooser
 from training.tokenise import TOKENS
 
 CHECKPOINT = RUNS / "lm.pt"
@@ -31,15 +32,30 @@ def load_lm(path: Path = CHECKPOINT) -> StarterLm:
 class LmTrainer:
     """One run: model, two optimisers, averaged weights, data, clock."""
 
-    def __init__(self, data: LmData, minutes: float, sizes: StarterLmSizes, *, batch: int = 6, muon_rate: float = 0.02,
-                 adam_rate: float = 3e-3, checkpoint: Path = CHECKPOINT, seed: int = 0) -> None:  # fmt: skip
+    def __init__(
+        self,
+        data: LmData,
+        minutes: float,
+        sizes: StarterLmSizes,
+        *,
+        batch: int = 6,
+        muon_rate: float = 0.02,
+        adam_rate: float = 3e-3,
+        checkpoint: Path = CHECKPOINT,
+        seed: int = 0,
+    ) -> None:
         torch.manual_seed(seed)
         self.model = StarterLm(sizes)
         self.data, self.batch, self.checkpoint = data, batch, checkpoint
         inner = [p for n, p in self.model.named_parameters() if p.ndim == 2 and n.startswith("lm.layers.")]
         chosen = {id(p) for p in inner}
         self.muon = Muon(inner, lr=muon_rate)
-        self.adam = torch.optim.AdamW([p for p in self.model.parameters() if id(p) not in chosen], lr=adam_rate, betas=(0.9, 0.98), weight_decay=0.01)
+        self.adam = torch.optim.AdamW(
+            [p for p in self.model.parameters() if id(p) not in chosen],
+            lr=adam_rate,
+            betas=(0.9, 0.98),
+            weight_decay=0.01,
+        )
         self.rates = ((self.muon, muon_rate), (self.adam, adam_rate))
         self.step = 0
         spent = 0.0
@@ -56,10 +72,18 @@ class LmTrainer:
 
     def save(self) -> None:
         """Everything a later run needs, and the averaged weights for use."""
-        save_checkpoint(self.checkpoint, {
-            "model": self.model.state_dict(), "average": self.average, "muon": self.muon.state_dict(), "adam": self.adam.state_dict(),
-            "step": self.step, "spent_seconds": self.clock.spent_seconds, "sizes": self.model.sizes.to_dict(),
-        })  # fmt: skip
+        save_checkpoint(
+            self.checkpoint,
+            {
+                "model": self.model.state_dict(),
+                "average": self.average,
+                "muon": self.muon.state_dict(),
+                "adam": self.adam.state_dict(),
+                "step": self.step,
+                "spent_seconds": self.clock.spent_seconds,
+                "sizes": self.model.sizes.to_dict(),
+            },
+        )
 
     def train_step(self, batch: LmBatch | None = None) -> tuple[float, Tensor]:
         """One optimiser step; returns the weighted loss and the loss per codebook."""
@@ -71,7 +95,7 @@ class LmTrainer:
             loss, per_book = self.model.loss(batch or self.data.batch(self.batch))
         self.muon.zero_grad(set_to_none=True)
         self.adam.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.muon.step()
         self.adam.step()
@@ -91,7 +115,9 @@ def validate(model: StarterLm, batches: list[LmBatch], early: int = 100) -> tupl
     for batch in batches:
         with torch.autocast("cpu", torch.bfloat16):
             logits = model.lm(batch.inputs, model.fuse(batch)).float()
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 2), batch.targets.flatten(), ignore_index=-100, reduction="none")
+        loss = torch.nn.functional.cross_entropy(
+            logits.flatten(0, 2), batch.targets.flatten(), ignore_index=-100, reduction="none"
+        )
         loss = loss.view(batch.targets.shape)
         first.append(loss[:, :, 6:early].mean((0, 2)))
         late.append(loss[:, :, min(300, loss.shape[2] // 2) : -6].mean((0, 2)))
@@ -101,32 +127,46 @@ def validate(model: StarterLm, batches: list[LmBatch], early: int = 100) -> tupl
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=50.0)
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--frames", type=int, default=600)
     parser.add_argument("--batch", type=int, default=6)
     parser.add_argument("--muon-rate", type=float, default=0.02)
     parser.add_argument("--adam-rate", type=float, default=3e-3)
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
     quantiser = load_codec(CODEC_CHECKPOINT).quantiser
     data = LmData(TOKENS, quantiser, arguments.frames, seed=1, files=slice(1, None))
     watched = LmData(TOKENS, quantiser, arguments.frames, seed=2, files=slice(0, 1))
     batches = [watched.batch(8) for _ in range(3)]
-    trainer = LmTrainer(data, arguments.minutes, StarterLmSizes(), batch=arguments.batch, muon_rate=arguments.muon_rate,
-                        adam_rate=arguments.adam_rate, checkpoint=arguments.checkpoint)  # fmt: skip
-    print(f"{sum(p.numel() for p in trainer.model.parameters()) / 1e6:.2f} M parameters, {len(data.codes)} pieces", flush=True)
+    trainer = LmTrainer(
+        data,
+        arguments.minutes,
+        StarterLmSizes(),
+        batch=arguments.batch,
+        muon_rate=arguments.muon_rate,
+        adam_rate=arguments.adam_rate,
+        checkpoint=arguments.checkpoint,
+    )
+    print(
+        f"{sum(p.numel() for p in trainer.model.parameters()) / 1e6:.2f} M parameters, {len(data.codes)} pieces",
+        flush=True,
+    )
     mean = 0.0
+    threads = ThreadChooser()
     while trainer.clock.share < 1.0:
+        threads.before_step()
         loss, per_book = trainer.train_step()
         mean = 0.98 * mean + 0.02 * loss if mean else loss
         if trainer.step % 50 == 0:
             books = " ".join(f"{float(value):.2f}" for value in per_book)
-            print(f"step {trainer.step} {trainer.clock.spent_seconds / 60:.1f} min loss {mean:.3f} books {books}", flush=True)
+            when = f"step {trainer.step} {trainer.clock.spent_seconds / 60:.1f} min"
+            print(f"{when} loss {mean:.3f} books {books} threads {threads.current}", flush=True)
         if trainer.step % 300 == 0:
             trainer.save()
             first, late = validate(trainer.model, batches)
-            print(f"  watched early {[round(float(v), 2) for v in first]} late {[round(float(v), 2) for v in late]}", flush=True)
+            print(
+                f"  watched early {[round(float(v), 2) for v in first]} late {[round(float(v), 2) for v in late]}",
+                flush=True,
+            )
     trainer.save()
     print(f"done: {trainer.step} steps", flush=True)
 

@@ -1,7 +1,7 @@
 """Batches for the language model: windows of tokenised pieces with randomly dropped conditions.
 
-Windows start anywhere in a piece, so the bar line falls anywhere and a bar is rarely a whole number of frames: just what a
-captured loop looks like. Every condition is left out often enough that the model works with none of them.
+Windows start anywhere in a piece, so the bar line falls anywhere and a bar is rarely a whole number of frames: just
+what a captured loop looks like. Every condition is left out often enough that the model works with none of them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from soundforge.nn.starter_codec import ResidualQuantiser
@@ -25,7 +26,7 @@ from training.frame_labels import FRAME_RATE_HZ
 class LmBatch:
     """One batch; S = T + max delay columns.
 
-    ``inputs`` int64 [B, K, S]; ``targets`` int64 [B, K, S], -100 where there is nothing to predict; ``pieces`` text pieces
+    ``inputs`` int64 [B, K, S]; ``targets`` the same, -100 where there is nothing to predict; ``pieces`` text pieces
     [B, L, P] (all 0 = null); ``transport`` [B, S, W]; ``chroma`` [B, S, 12]; ``style`` [B, P, D] or None.
     """
 
@@ -51,7 +52,9 @@ def delayed(codes: Tensor, special: int) -> tuple[Tensor, Tensor]:
 class LmData:
     """All tokens in memory, and random windows of them."""
 
-    def __init__(self, folder: Path, quantiser: ResidualQuantiser, frames: int, seed: int, *, files: slice = slice(None)) -> None:
+    def __init__(
+        self, folder: Path, quantiser: ResidualQuantiser, frames: int, seed: int, *, files: slice = slice(None)
+    ) -> None:
         paths = sorted(folder.glob("tokens-????.npz"))[files]
         if not paths:
             raise FileNotFoundError(f"no tokens in {folder}: run `python -m training.tokenise` first")
@@ -74,7 +77,11 @@ class LmData:
         rng = self.rng
         rows = rng.integers(len(self.codes), size=size)
         starts = rng.integers(self.codes.shape[2] - self.frames + 1, size=size)
-        codes = torch.from_numpy(np.stack([self.codes[r, :, s : s + self.frames] for r, s in zip(rows, starts, strict=True)]).astype(np.int64))
+        codes = torch.from_numpy(
+            np.stack([self.codes[r, :, s : s + self.frames] for r, s in zip(rows, starts, strict=True)]).astype(
+                np.int64
+            )
+        )
         inputs, targets = delayed(codes, self.special)
         columns = inputs.shape[2]
         pieces = pad_tokens([self._text(int(r)) if conditions else [] for r in rows])
@@ -99,15 +106,14 @@ class LmData:
         style = self._style(rows) if conditions and rng.random() < 0.35 else None
         return LmBatch(inputs, targets, pieces, transport, torch.from_numpy(chroma), style)
 
-    def _heard(self, chroma: np.ndarray) -> np.ndarray:
-        """Labels as an analysis would give them: strongest class only, or all with noise; now and then blurred in time."""
+    def _heard(self, chroma: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Labels as an analysis would give them: strongest class only, or all with noise."""
         if self.rng.random() < 0.3:
-            strongest: np.ndarray = (chroma >= chroma.max(axis=1, keepdims=True)) * (chroma > 0)
-            return strongest.astype(np.float32)
+            return np.asarray((chroma >= chroma.max(axis=1, keepdims=True)) * (chroma > 0), dtype=np.float32)
         noisy = chroma + self.rng.normal(0, 0.08, chroma.shape) * (chroma.max(axis=1, keepdims=True) > 0)
-        return np.clip(noisy, 0, 1).astype(np.float32)
+        return np.asarray(np.clip(noisy, 0, 1), dtype=np.float32)
 
-    def _style(self, rows: np.ndarray) -> Tensor:
+    def _style(self, rows: NDArray[np.int64]) -> Tensor:
         """Excerpts of the same pieces from anywhere in them; a fifth of the rows is null."""
         starts = self.rng.integers(self.codes.shape[2] - STYLE_FRAMES, size=len(rows))
         codes = np.stack([self.codes[r, :, s : s + STYLE_FRAMES] for r, s in zip(rows, starts, strict=True)])

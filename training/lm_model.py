@@ -1,4 +1,4 @@
-"""The language model with the projections of its conditions, as trained; split into shipped tensors by ``training.export``."""
+"""The language model with the projections of its conditions, as trained; ``training.export`` splits it into tensors."""
 
 from __future__ import annotations
 
@@ -27,14 +27,19 @@ class StarterLmSizes:
     n_codebooks: int = 6
     card: int = 1024
     text_width: int = 128
-    latent_width: int = 64
+    latent_width: int = 48
 
     def lm_config(self) -> LanguageModelConfig:
         """The configuration of the decoder alone."""
         return LanguageModelConfig(
-            d_model=self.d_model, n_heads=self.n_heads, n_layers=self.n_layers, n_codebooks=self.n_codebooks, card=self.card,
-            ffn_width=self.ffn_width, cross_attention=True,
-        )  # fmt: skip
+            d_model=self.d_model,
+            n_heads=self.n_heads,
+            n_layers=self.n_layers,
+            n_codebooks=self.n_codebooks,
+            card=self.card,
+            ffn_width=self.ffn_width,
+            cross_attention=True,
+        )
 
     def to_dict(self) -> dict[str, int]:
         """Fit for JSON."""
@@ -50,14 +55,20 @@ class StarterLm(nn.Module):
         d = sizes.d_model
         self.lm = LanguageModel(sizes.lm_config())
         self.text = StarterTextEncoder(sizes.text_width)
-        self.project = nn.ModuleDict({
-            "text": nn.Linear(sizes.text_width, d, bias=False),
-            "transport": nn.Linear(TRANSPORT_WIDTH, d, bias=False),
-            "chroma": nn.Linear(CHROMA_WIDTH, d, bias=False),
-            "style": nn.Linear(sizes.latent_width, d, bias=False),
-        })  # fmt: skip
-        nn.init.normal_(self.project["transport"].weight, std=0.25)
-        nn.init.normal_(self.project["chroma"].weight, std=0.2)
+        self.project = nn.ModuleDict(
+            {
+                "text": nn.Linear(sizes.text_width, d, bias=False),
+                "transport": nn.Linear(TRANSPORT_WIDTH, d, bias=False),
+                "chroma": nn.Linear(CHROMA_WIDTH, d, bias=False),
+                "style": nn.Linear(sizes.latent_width, d, bias=False),
+            }
+        )
+        nn.init.normal_(self._weight("transport"), std=0.25)
+        nn.init.normal_(self._weight("chroma"), std=0.2)
+
+    def _weight(self, name: str) -> Tensor:
+        weight: Tensor = self.project[name].weight  # type: ignore[assignment]
+        return weight
 
     def fuse(self, batch: LmBatch) -> FusedInputs:
         """Conditions of a batch as the decoder takes them."""
@@ -70,10 +81,12 @@ class StarterLm(nn.Module):
     def loss(self, batch: LmBatch) -> tuple[Tensor, Tensor]:
         """Weighted cross-entropy and, detached, the plain one per codebook ``[K]``."""
         logits = self.lm(batch.inputs, self.fuse(batch))
-        losses = torch.stack([
-            # unbind, not logits[:, k]: the gradient of an index is a zero-filled copy of everything, once per codebook
-            F.cross_entropy(row.flatten(0, 1).float(), target.flatten(), ignore_index=-100)
-            for row, target in zip(logits.unbind(1), batch.targets.unbind(1), strict=True)
-        ])  # fmt: skip
+        losses = torch.stack(
+            [
+                # unbind, not logits[:, k]: the gradient of each index would be a zero-filled copy of everything
+                F.cross_entropy(row.flatten(0, 1).float(), target.flatten(), ignore_index=-100)
+                for row, target in zip(logits.unbind(1), batch.targets.unbind(1), strict=True)
+            ]
+        )
         weights = losses.new_tensor(CODEBOOK_WEIGHTS[: len(losses)])
         return (losses * weights).sum() / weights.sum(), losses.detach()

@@ -1,4 +1,4 @@
-"""What evaluation measures: chroma, mean MFCC, tempo agreement, AUC and bootstrap intervals. numpy and torch, no model."""
+"""What evaluation measures: chroma, mean MFCC, tempo agreement, AUC, bootstrap intervals. No model."""
 
 from __future__ import annotations
 
@@ -27,7 +27,11 @@ def mean_chroma(wave: NDArray[np.float32]) -> Floats:
 
 def mean_mfcc(wave: NDArray[np.float32], coefficients: int = 20) -> Floats:
     """Mean mel-cepstrum of mono samples without the level coefficient ``[coefficients]``."""
-    mel = (spectrum(torch.from_numpy(np.ascontiguousarray(wave))[None], 1024).abs() @ mel_matrix(1024, 64)).clamp_min(1e-5).log10()[0]
+    mel = (
+        (spectrum(torch.from_numpy(np.ascontiguousarray(wave))[None], 1024).abs() @ mel_matrix(1024, 64))
+        .clamp_min(1e-5)
+        .log10()[0]
+    )
     level = mel.mean(-1)
     mel = mel[level > level.max() - 2.0]  # silent frames say nothing of the timbre
     n = torch.arange(64) + 0.5
@@ -53,7 +57,9 @@ def similarity_auc(similarity: NDArray[np.float64]) -> float:
     return auc(np.diag(similarity), similarity[off])
 
 
-def bootstrap(values: int, statistic: Callable[[NDArray[np.int64]], float], rounds: int = 500, seed: int = 0) -> tuple[float, float]:
+def bootstrap(
+    values: int, statistic: Callable[[NDArray[np.int64]], float], rounds: int = 500, seed: int = 0
+) -> tuple[float, float]:
     """95 % interval of ``statistic(indices)`` over resampled items ``0 .. values - 1``."""
     rng = np.random.default_rng(seed)
     draws = [statistic(rng.integers(0, values, values)) for _ in range(rounds)]

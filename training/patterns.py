@@ -61,7 +61,9 @@ def bass_loop(rng: Rng, habit: str, chords: list[int], key: int, mode: str, step
         active = rng.random(16) < density
         active[0] = True
         kinds = rng.choice(list("rrrrofs"), 16)
-        pattern = [(s, 1 if habit != "syncopated" else int(rng.integers(1, 4)), str(kinds[s])) for s in range(16) if active[s]]
+        pattern = [
+            (s, 1 if habit != "syncopated" else int(rng.integers(1, 4)), str(kinds[s])) for s in range(16) if active[s]
+        ]
     else:
         pattern = list(BASS_PATTERNS[habit])
     accents = rng.uniform(0.65, 1.0, 16)
@@ -106,7 +108,9 @@ def chord_loop(rng: Rng, habit: str, chords: list[int], key: int, mode: str, ste
         rhythm = [(s, 2) for s in range(2, steps, 4)]
     elif habit in ("stabs", "comp"):
         count = int(rng.integers(2, 6))
-        rhythm = sorted((int(s), int(rng.integers(1, 4))) for s in rng.choice(np.arange(0, steps), count, replace=False))
+        rhythm = sorted(
+            (int(s), int(rng.integers(1, 4))) for s in rng.choice(np.arange(0, steps), count, replace=False)
+        )
     elif habit == "ostinato":
         rhythm = [(s, 2) for s in range(0, steps, 2)]
     else:  # strum, power
@@ -142,7 +146,12 @@ def arp_loop(rng: Rng, chords: list[int], key: int, mode: str, steps: int) -> li
     gate = rng.uniform(0.4, 1.0)
     keep = rng.random(16) < rng.choice([0.7, 1.0])
     return [
-        Note(bar * steps / 4 + step / 4, every / 4 * gate, degree_pitch(key, mode, degree + order[(step // every) % len(order)], octave), 0.6 + 0.3 * (step % 4 == 0))
+        Note(
+            bar * steps / 4 + step / 4,
+            every / 4 * gate,
+            degree_pitch(key, mode, degree + order[(step // every) % len(order)], octave),
+            0.6 + 0.3 * (step % 4 == 0),
+        )
         for bar, degree in enumerate(chords)
         for step in range(0, steps, every)
         if keep[step]
@@ -152,7 +161,9 @@ def arp_loop(rng: Rng, chords: list[int], key: int, mode: str, steps: int) -> li
 def lead_loop(rng: Rng, chords: list[int], key: int, mode: str, steps: int, swing: float) -> list[Note]:
     """A motif of one or two bars: a bounded walk on the scale with one rhythm, repeated over the loop."""
     motif_bars = min(len(chords), int(rng.choice([1, 2])))
-    starts = np.flatnonzero(rng.random(steps * motif_bars) < rng.uniform(0.15, 0.4) * np.where(np.arange(steps * motif_bars) % 2, 0.6, 1.4))
+    starts = np.flatnonzero(
+        rng.random(steps * motif_bars) < rng.uniform(0.15, 0.4) * np.where(np.arange(steps * motif_bars) % 2, 0.6, 1.4)
+    )
     if len(starts) == 0:
         starts = np.array([0])
     degree = int(rng.integers(0, 7))

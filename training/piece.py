@@ -5,9 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 DRUM_NAMES: tuple[str, ...] = (
-    "kick", "snare", "clap", "rim", "hat", "open_hat", "ride", "crash",
-    "tom_low", "tom_high", "shaker", "cowbell", "conga", "clave",
-)  # fmt: skip
+    "kick",
+    "snare",
+    "clap",
+    "rim",
+    "hat",
+    "open_hat",
+    "ride",
+    "crash",
+    "tom_low",
+    "tom_high",
+    "shaker",
+    "cowbell",
+    "conga",
+    "clave",
+)
 
 PITCH_CLASSES: tuple[str, ...] = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 

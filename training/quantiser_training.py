@@ -11,7 +11,9 @@ from soundforge.nn.starter_codec import ResidualQuantiser
 class CodebookTrainer:
     """Moving averages beside a quantiser's codebooks; its tensors go into the checkpoint."""
 
-    def __init__(self, quantiser: ResidualQuantiser, decay: float = 0.99, revive_below: float = 0.05, seed: int = 0) -> None:
+    def __init__(
+        self, quantiser: ResidualQuantiser, decay: float = 0.99, revive_below: float = 0.05, seed: int = 0
+    ) -> None:
         self.quantiser = quantiser
         self.decay = decay
         self.revive_below = revive_below
@@ -21,7 +23,7 @@ class CodebookTrainer:
         self.generator = torch.Generator().manual_seed(seed)
 
     @torch.no_grad()
-    def start(self, latents: Tensor, rounds: int = 12) -> None:
+    def start(self, latents: Tensor, rounds: int = 6) -> None:
         """K-means on latents ``[N, D]`` (N well above the codebook size), codebook after codebook."""
         residual = latents.float()
         for k in range(self.quantiser.codebooks.shape[0]):
@@ -29,7 +31,9 @@ class CodebookTrainer:
             pick = torch.randperm(len(residual), generator=self.generator)[:size]
             book = residual[pick].clone()
             if len(book) < size:
-                book = book.repeat(-(-size // len(book)), 1)[:size] + 1e-3 * torch.randn(size, book.shape[1], generator=self.generator)
+                book = book.repeat(-(-size // len(book)), 1)[:size] + 1e-3 * torch.randn(
+                    size, book.shape[1], generator=self.generator
+                )
             for _ in range(rounds):
                 index = self._nearest(residual, book)
                 count = torch.bincount(index, minlength=size).float()
@@ -48,8 +52,8 @@ class CodebookTrainer:
     def quantise(self, latent: Tensor, update: bool = True) -> tuple[Tensor, Tensor, Tensor]:
         """Straight-through quantisation of ``[B, T, D]``.
 
-        Returns the quantised latent, the commitment loss, and the codes [B, K, T]. Half of the items use a random number
-        of codebooks only (quantiser dropout), so that the first ones carry the most.
+        Returns the quantised latent, the commitment loss, and the codes [B, K, T]. Some items use a random number of
+        codebooks only (quantiser dropout), so that the first ones carry the most.
         """
         z = latent.float()
         books = self.quantiser.codebooks

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,7 +15,7 @@ from training.soundfonts import render_track
 from training.voices import render_note
 
 SAMPLE_RATE_HZ = 32_000
-Samples = NDArray[np.float32]
+Samples = NDArray[Any]  # float32 throughout
 
 
 def _synth_track(track: Track, beat_seconds: float, n_samples: int, held_out: bool) -> Samples:
@@ -30,7 +32,9 @@ def _synth_track(track: Track, beat_seconds: float, n_samples: int, held_out: bo
         wave = cache.get(key)
         if wave is None:
             if track.role != "drums":
-                wave = render_note(track.patch, track.patch_seed, note.pitch, note.length_beats * beat_seconds, key[2] / 3)
+                wave = render_note(
+                    track.patch, track.patch_seed, note.pitch, note.length_beats * beat_seconds, key[2] / 3
+                )
             elif track.source == "samples":
                 wave = sampled_hit(DRUM_NAMES[note.pitch], track.patch_seed, held_out)
             else:
@@ -55,7 +59,13 @@ def render(piece: Piece) -> Samples:
     n_samples = round(piece.seconds * SAMPLE_RATE_HZ)
     rng = np.random.default_rng([piece.seed, 2])
     kicks = np.array(
-        [round(n.start_beats * beat_seconds * SAMPLE_RATE_HZ) for t in piece.tracks if t.role == "drums" for n in t.notes if n.pitch == 0],
+        [
+            round(n.start_beats * beat_seconds * SAMPLE_RATE_HZ)
+            for t in piece.tracks
+            if t.role == "drums"
+            for n in t.notes
+            if n.pitch == 0
+        ],
         dtype=np.int64,
     )
     mix = np.zeros(n_samples, dtype=np.float32)

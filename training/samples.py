@@ -50,7 +50,8 @@ def load(name: str) -> NDArray[np.float32]:
     mono = soxr.resample(data.mean(axis=1), rate, SAMPLE_RATE_HZ)[: int(1.5 * SAMPLE_RATE_HZ)].astype(np.float32)
     mono *= np.float32(0.9) / (np.abs(mono).max() + np.float32(1e-6))
     mono[-320:] *= np.linspace(1, 0, len(mono[-320:]), dtype=np.float32)
-    return mono
+    faded: NDArray[np.float32] = mono
+    return faded
 
 
 def sampled_hit(drum: str, kit_seed: int, held_out: bool) -> NDArray[np.float32]:

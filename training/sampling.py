@@ -22,11 +22,21 @@ def draw(logits: Tensor, temperature: float, top_k: int, generator: torch.Genera
 
 
 @torch.inference_mode()
-def continue_codes(lm: LanguageModel, prompt: Tensor, n_new: int, summed: Tensor | None, *, temperature: float = 0.9, top_k: int = 80,
-                   seed: int = 0, fused: FusedInputs | None = None) -> Tensor:  # fmt: skip
+def continue_codes(
+    lm: LanguageModel,
+    prompt: Tensor,
+    n_new: int,
+    summed: Tensor | None,
+    *,
+    temperature: float = 0.9,
+    top_k: int = 80,
+    seed: int = 0,
+    fused: FusedInputs | None = None,
+) -> Tensor:
     """Codes ``[B, K, P]`` -> new codes ``[B, K, n_new]``.
 
-    ``summed`` is the projected sum condition ``[B, >= P + n_new + K - 1, D]``; ``fused`` brings cross-attended and prepended ones.
+    ``summed`` is the projected sum condition ``[B, >= P + n_new + K - 1, D]``; ``fused`` brings cross-attended and
+    prepended ones.
     """
     generator = torch.Generator().manual_seed(seed)
     batch, books, known = prompt.shape

@@ -17,21 +17,59 @@ FONTS = ("FluidR3Mono_GM.sf3", "MuseScore_General_Lite.sf3")
 # General MIDI programs (0-based) that may stand for a patch name. The LAST of each is held out with its soundfont order
 # reversed where there are several; single-program names exist in both sets.
 PROGRAMS: dict[str, tuple[int, ...]] = {
-    "sf piano": (0, 1, 3, 2), "sf electric piano": (4, 5), "sf clavinet": (7,), "sf vibraphone": (11,), "sf marimba": (12, 13),
-    "sf accordion": (21, 23), "sf harmonica": (22,), "sf melodica": (22, 21), "sf nylon guitar": (24,), "sf steel guitar": (25,),
-    "sf jazz guitar": (26,), "sf clean guitar": (27, 28), "sf overdriven guitar": (29,), "sf distorted guitar": (30,),
-    "sf acoustic bass": (32,), "sf electric bass": (33, 34, 37), "sf picked bass": (34,), "sf fretless bass": (35,),
-    "sf slap bass": (36, 37), "sf violin": (40, 41), "sf contrabass": (43, 42), "sf harp": (46,), "sf strings": (48, 51, 44, 49),
-    "sf synth strings": (50, 51), "sf choir": (52, 53, 54), "sf trumpet": (56, 59), "sf french horn": (60,), "sf brass": (61, 62, 57, 63),
-    "sf saxophone": (65, 66, 67, 64), "sf oboe": (68, 69), "sf clarinet": (71,), "sf flute": (73, 75, 72), "sf banjo": (105, 104),
-}  # fmt: skip
+    "sf piano": (0, 1, 3, 2),
+    "sf electric piano": (4, 5),
+    "sf clavinet": (7,),
+    "sf vibraphone": (11,),
+    "sf marimba": (12, 13),
+    "sf accordion": (21, 23),
+    "sf harmonica": (22,),
+    "sf melodica": (22, 21),
+    "sf nylon guitar": (24,),
+    "sf steel guitar": (25,),
+    "sf jazz guitar": (26,),
+    "sf clean guitar": (27, 28),
+    "sf overdriven guitar": (29,),
+    "sf distorted guitar": (30,),
+    "sf acoustic bass": (32,),
+    "sf electric bass": (33, 34, 37),
+    "sf picked bass": (34,),
+    "sf fretless bass": (35,),
+    "sf slap bass": (36, 37),
+    "sf violin": (40, 41),
+    "sf contrabass": (43, 42),
+    "sf harp": (46,),
+    "sf strings": (48, 51, 44, 49),
+    "sf synth strings": (50, 51),
+    "sf choir": (52, 53, 54),
+    "sf trumpet": (56, 59),
+    "sf french horn": (60,),
+    "sf brass": (61, 62, 57, 63),
+    "sf saxophone": (65, 66, 67, 64),
+    "sf oboe": (68, 69),
+    "sf clarinet": (71,),
+    "sf flute": (73, 75, 72),
+    "sf banjo": (105, 104),
+}
 _DRUM_KITS = (0, 8, 16, 24, 25, 32, 40)
 _HELD_OUT_KITS = (16, 32)
 
 _GM_DRUMS: dict[str, int] = {
-    "kick": 36, "snare": 38, "clap": 39, "rim": 37, "hat": 42, "open_hat": 46, "ride": 51, "crash": 49, "tom_low": 43,
-    "tom_high": 48, "shaker": 70, "cowbell": 56, "conga": 63, "clave": 75,
-}  # fmt: skip
+    "kick": 36,
+    "snare": 38,
+    "clap": 39,
+    "rim": 37,
+    "hat": 42,
+    "open_hat": 46,
+    "ride": 51,
+    "crash": 49,
+    "tom_low": 43,
+    "tom_high": 48,
+    "shaker": 70,
+    "cowbell": 56,
+    "conga": 63,
+    "clave": 75,
+}
 
 
 def programs_for(patch: str, held_out: bool) -> tuple[int, ...]:
@@ -78,7 +116,9 @@ def render_track(track: Track, beat_seconds: float, n_samples: int, held_out: bo
         if sample >= n_samples:
             break
         if sample > position:
-            buffer[position:sample] = np.frombuffer(synth.generate_simple(sample - position), dtype=np.float32).reshape(-1, 2)
+            buffer[position:sample] = np.frombuffer(synth.generate_simple(sample - position), dtype=np.float32).reshape(
+                -1, 2
+            )
             position = sample
         if on:
             synth.noteon(0, key, velocity)
@@ -88,4 +128,5 @@ def render_track(track: Track, beat_seconds: float, n_samples: int, held_out: bo
         buffer[position:] = np.frombuffer(synth.generate_simple(n_samples - position), dtype=np.float32).reshape(-1, 2)
     synth.sounds_off(0)
     synth.generate_simple(64)
-    return buffer.mean(axis=1)
+    mono: NDArray[np.float32] = buffer.mean(axis=1)
+    return mono

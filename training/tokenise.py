@@ -42,9 +42,13 @@ def tokenise_shard(net: StarterCodecNet, index: int, folder: Path = TOKENS, audi
     chroma = np.stack([chroma_labels(piece, codes.shape[2]) for piece in pieces])
     temporary = path.with_suffix(".tmp.npz")
     np.savez(
-        temporary, codes=codes, chroma=np.round(chroma * 255).astype(np.uint8), seeds=seeds,
-        bpm=np.array([p.bpm for p in pieces]), beats_per_bar=np.array([p.beats_per_bar for p in pieces]),
-    )  # fmt: skip
+        temporary,
+        codes=codes,
+        chroma=np.round(chroma * 255).astype(np.uint8),
+        seeds=seeds,
+        bpm=np.array([p.bpm for p in pieces]),
+        beats_per_bar=np.array([p.beats_per_bar for p in pieces]),
+    )
     temporary.rename(path)
     return path
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from scipy.signal import lfilter
 from training.effects import bandpass_noise, lowpass
 
 SAMPLE_RATE_HZ = 32_000
-Samples = NDArray[np.float32]
+Samples = NDArray[Any]  # float32 throughout
 _TABLE = 2048
 
 
@@ -42,7 +43,9 @@ def _wavetable(shape: str, octave: int) -> Samples:
     return np.append(table, table[0]).astype(np.float32) / np.float32(np.abs(table).max())
 
 
-def oscillator(shape: str, frequency_hz: float, n_samples: int, phase: float = 0.0, vibrato: Samples | None = None) -> Samples:
+def oscillator(
+    shape: str, frequency_hz: float, n_samples: int, phase: float = 0.0, vibrato: Samples | None = None
+) -> Samples:
     """A band-limited periodic wave; ``vibrato`` is a factor per sample on the frequency."""
     octave = int(np.clip(np.floor(np.log2(max(frequency_hz, 20.0) / 27.5)), -1, 9))
     table = _wavetable(shape, octave)
@@ -53,7 +56,8 @@ def oscillator(shape: str, frequency_hz: float, n_samples: int, phase: float = 0
     index = position.astype(np.int32)
     fraction = (position - index).astype(np.float32)
     left = table[index]
-    return left + fraction * (table[index + 1] - left)
+    wave: Samples = left + fraction * (table[index + 1] - left)
+    return wave
 
 
 def envelope(n_held: int, n_total: int, attack_s: float, decay_s: float, sustain: float, release_s: float) -> Samples:
@@ -72,7 +76,8 @@ def _fm(f: float, n: int, ratio: float, index: Samples | float) -> Samples:
 
 
 def _decay(n: int, seconds: float) -> Samples:
-    return np.exp(-np.arange(n, dtype=np.float32) / (seconds * SAMPLE_RATE_HZ)).astype(np.float32)
+    level: Samples = np.exp(-np.arange(n, dtype=np.float32) / (seconds * SAMPLE_RATE_HZ))
+    return level
 
 
 def _stack(shape: str, f: float, n: int, rng: np.random.Generator, voices: int, cents: float) -> Samples:
@@ -85,7 +90,8 @@ def _stack(shape: str, f: float, n: int, rng: np.random.Generator, voices: int, 
 
 def _swept(wave: Samples, low_hz: float, high_hz: float, sweep: Samples) -> Samples:
     """A cheap filter envelope: fades from the bright to the dark low-pass of the same wave."""
-    return lowpass(wave, low_hz) * (1 - sweep) + lowpass(wave, high_hz) * sweep
+    swept: Samples = lowpass(wave, low_hz) * (1 - sweep) + lowpass(wave, high_hz) * sweep
+    return swept
 
 
 def _string(f: float, n: int, rng: np.random.Generator, damping: float) -> Samples:
@@ -96,7 +102,8 @@ def _string(f: float, n: int, rng: np.random.Generator, damping: float) -> Sampl
     feedback = np.zeros(period + 2)
     feedback[0] = 1.0
     feedback[period] = feedback[period + 1] = -0.5 * damping
-    return lfilter([1.0], feedback, burst).astype(np.float32)
+    wave: Samples = lfilter([1.0], feedback, burst).astype(np.float32)
+    return wave
 
 
 def render_note(patch: str, patch_seed: int, pitch: int, held_seconds: float, brightness: float) -> Samples:
@@ -164,7 +171,9 @@ def _supersaw(attack: float, rel_scale: float) -> Voice:
 
 
 def _fm_pad(f: float, n: int, held: int, rel: float, b: float, rng: np.random.Generator) -> Samples:
-    slow = 0.7 + 0.5 * np.sin(2 * np.pi * float(rng.uniform(0.2, 1.5)) * np.arange(n, dtype=np.float32) / SAMPLE_RATE_HZ)
+    slow = 0.7 + 0.5 * np.sin(
+        2 * np.pi * float(rng.uniform(0.2, 1.5)) * np.arange(n, dtype=np.float32) / SAMPLE_RATE_HZ
+    )
     wave = _fm(f, n, float(rng.choice([1.0, 2.0, 1.005, 3.0])), slow * float(rng.uniform(0.5, 2.0)))
     wave = 0.5 * (wave + _fm(f * 1.003, n, 2.0, 0.6))
     return wave * envelope(held, n, float(rng.uniform(0.03, 0.3)), 1.0, 0.9, rel)
@@ -178,7 +187,11 @@ def _soft_pad(f: float, n: int, held: int, rel: float, b: float, rng: np.random.
 def _string_pad(f: float, n: int, held: int, rel: float, b: float, rng: np.random.Generator) -> Samples:
     lfo = (1 + 0.003 * np.sin(2 * np.pi * 5.2 * np.arange(n) / SAMPLE_RATE_HZ)).astype(np.float32)
     wave = oscillator("saw", f, n, 0.0, lfo) + oscillator("saw", f * 1.004, n, 0.37)
-    return 0.6 * lowpass(wave, float(rng.uniform(1500, 5000))) * envelope(held, n, float(rng.uniform(0.05, 0.2)), 1.0, 0.9, rel)
+    return (
+        0.6
+        * lowpass(wave, float(rng.uniform(1500, 5000)))
+        * envelope(held, n, float(rng.uniform(0.05, 0.2)), 1.0, 0.9, rel)
+    )
 
 
 def _fm_keys(f: float, n: int, held: int, rel: float, b: float, rng: np.random.Generator) -> Samples:
@@ -190,7 +203,11 @@ def _fm_keys(f: float, n: int, held: int, rel: float, b: float, rng: np.random.G
 def _organ(f: float, n: int, held: int, rel: float, b: float, rng: np.random.Generator) -> Samples:
     bars = rng.uniform(0, 1, 5) * np.array([0.6, 1.0, 0.7, 0.5, 0.4])
     wave = sum(
-        (np.float32(bar) * oscillator("sine", f * r, n) for bar, r in zip(bars, (0.5, 1, 2, 3, 4), strict=True) if f * r < 14000),
+        (
+            np.float32(bar) * oscillator("sine", f * r, n)
+            for bar, r in zip(bars, (0.5, 1, 2, 3, 4), strict=True)
+            if f * r < 14000
+        ),
         start=np.zeros(n, dtype=np.float32),
     )
     return wave / np.float32(bars.sum() * 0.7 + 0.2) * envelope(held, n, 0.005, 1.0, 1.0, 0.02)
@@ -215,11 +232,15 @@ def _wave_lead(shape: str) -> Voice:
     def voice(f: float, n: int, held: int, rel: float, b: float, rng: np.random.Generator) -> Samples:
         depth = float(rng.uniform(0.0, 0.006))
         time = np.arange(n, dtype=np.float32) / SAMPLE_RATE_HZ
-        vibrato = (1 + depth * np.minimum(1, time * 4) * np.sin(2 * np.pi * float(rng.uniform(4.5, 6.5)) * time)).astype(np.float32)
+        vibrato = (
+            1 + depth * np.minimum(1, time * 4) * np.sin(2 * np.pi * float(rng.uniform(4.5, 6.5)) * time)
+        ).astype(np.float32)
         wave = oscillator(shape, f, n, 0.0, vibrato)
         if rng.random() < 0.4:
             wave = 0.6 * wave + 0.4 * oscillator(shape, f * 1.005, n, 0.3, vibrato)
-        return lowpass(wave, float(rng.uniform(1800, 7000)) * (0.6 + b)) * envelope(held, n, float(rng.uniform(0.002, 0.03)), 0.4, 0.7, rel)
+        return lowpass(wave, float(rng.uniform(1800, 7000)) * (0.6 + b)) * envelope(
+            held, n, float(rng.uniform(0.002, 0.03)), 0.4, 0.7, rel
+        )
 
     return voice
 
@@ -237,10 +258,25 @@ def _chip(shape: str) -> Voice:
 
 
 VOICES: dict[str, Voice] = {
-    "sub bass": _sub_bass, "saw bass": _plain_bass("saw"), "square bass": _plain_bass("square"), "acid bass": _acid_bass,
-    "fm bass": _fm_bass, "reese bass": _reese_bass, "chip triangle": _chip("triangle"),
-    "supersaw pad": _supersaw(0.08, 1.0), "supersaw lead": _supersaw(0.005, 0.5), "fm pad": _fm_pad, "soft pad": _soft_pad,
-    "string pad": _string_pad, "fm keys": _fm_keys, "organ": _organ, "pluck": _pluck, "bell": _bell,
-    "saw lead": _wave_lead("saw"), "square lead": _wave_lead("square"), "fm lead": _fm_lead,
-    "chip pulse": _chip("pulse25"), "chip square": _chip("square"),
-}  # fmt: skip
+    "sub bass": _sub_bass,
+    "saw bass": _plain_bass("saw"),
+    "square bass": _plain_bass("square"),
+    "acid bass": _acid_bass,
+    "fm bass": _fm_bass,
+    "reese bass": _reese_bass,
+    "chip triangle": _chip("triangle"),
+    "supersaw pad": _supersaw(0.08, 1.0),
+    "supersaw lead": _supersaw(0.005, 0.5),
+    "fm pad": _fm_pad,
+    "soft pad": _soft_pad,
+    "string pad": _string_pad,
+    "fm keys": _fm_keys,
+    "organ": _organ,
+    "pluck": _pluck,
+    "bell": _bell,
+    "saw lead": _wave_lead("saw"),
+    "square lead": _wave_lead("square"),
+    "fm lead": _fm_lead,
+    "chip pulse": _chip("pulse25"),
+    "chip square": _chip("square"),
+}

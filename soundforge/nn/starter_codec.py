@@ -1,15 +1,17 @@
 """The starter's codec network: 32 kHz mono, 50 frames a second, causal, no look-ahead in either direction.
 
-It works on spectra instead of samples, so that two CPU cores run it many times faster than real time::
+Its codes say how loud each pitch and each band of noise is, never what phase it has; so the same music gives nearly
+the same codes wherever the frame grid falls, which is what a language model can learn from::
 
-    samples  --160-->  spectrum of the last 320  --linear-->  blocks at 200 Hz  --4 to 1-->  blocks at 50 Hz  --> codes
-    codes  -->  blocks at 50 Hz  --1 to 4-->  blocks at 200 Hz  -->  spectrum  --overlap-add of 320-->  samples
+    samples  -->  levels: 4 short spectra and 3 long ones per frame  -->  causal blocks at 50 Hz  -->  codes
+    codes  -->  causal blocks at 50 Hz  --1 to 4-->  blocks at 200 Hz  -->  levels of oscillators and of noise bands
 
-Frame ``t`` of the codes depends on samples before ``640 (t + 1)`` only, and gives the final samples up to there: block
-``j`` of 160 samples is the second half of spectrum ``j - 1`` plus the first half of spectrum ``j``, both known by then.
+The sound is a bank of oscillators on a fixed musical grid (36 to 60 per octave) plus noise filtered in bands (after
+DDSP, Engel et al. 2020). Frame ``t`` of the codes depends on samples before ``640 (t + 1)`` only, and gives the final
+samples up to there: levels of block ``j`` (160 samples) are reached by its end, coming from those of block ``j - 1``.
 
-All sequences are ``[B, T, C]``. Every layer takes and returns its state (the frames it still needs), and starting from
-zeros IS the one-shot computation; so streaming equals one-shot for any chunking.
+Sequences are ``[B, T, C]``. Every layer takes and returns its state, and starting from nothing IS the one-shot computation;
+so streaming equals one-shot for any chunking.
 """
 
 from __future__ import annotations
@@ -21,10 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-HOP = 160  # samples between spectra (200 Hz)
-WINDOW = 320  # samples under one spectrum
-BINS = WINDOW // 2 + 1
-STRIDE = 4  # spectra per frame
+from soundforge.nn.starter_synth import BLOCK, STRIDE, HarmonicNoiseSynth, LevelAnalysis, control_for
+
 State = list[Tensor]
 
 
@@ -35,21 +35,19 @@ class StarterCodecConfig:
     sample_rate: int = 32_000
     n_codebooks: int = 6
     codebook_size: int = 1024
-    latent_width: int = 64
-    fast_width: int = 192  # channels at 200 Hz
+    latent_width: int = 48
+    fast_width: int = 256  # channels at 200 Hz
     slow_width: int = 384  # channels at 50 Hz
-    encoder_fast_blocks: int = 2
-    encoder_slow_blocks: int = 3
+    encoder_blocks: int = 3
     decoder_slow_blocks: int = 3
-    decoder_fast_blocks: int = 3
-    head_width: int = 512
+    decoder_fast_blocks: int = 2
     kernel: int = 5
     expansion: int = 2
 
     @property
     def hop_length(self) -> int:
         """Samples per frame of codes."""
-        return HOP * STRIDE
+        return BLOCK * STRIDE
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> StarterCodecConfig:
@@ -129,73 +127,90 @@ class ResidualQuantiser(nn.Module):
         return latent
 
 
+class Sharpen(nn.Module):
+    """Blurred spectra on the pitch grid to oscillator controls: one small filter along frequency for all pitches."""
+
+    def __init__(self, spectra: int, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv1d(spectra, width, 9, padding=4)
+        self.second = nn.Conv1d(width, width, 9, padding=4)
+        self.last = nn.Conv1d(width, 1, 5, padding=2)
+
+    def forward(self, levels: Tensor) -> Tensor:
+        """Levels [B, n, S, K] -> controls [B, n, K]."""
+        flat = levels.flatten(0, 1)
+        x = F.gelu(self.first(flat))
+        x = self.last(F.gelu(self.second(x)))[:, 0]
+        # The loudest of the windows is a fair first guess of a tone's level.
+        return (control_for(flat.amax(1)) + x).view(levels.shape[0], levels.shape[1], -1)
+
+
 class StarterCodecNet(nn.Module):
     """Encoder, quantiser and decoder. ``encode_latent`` and ``decode_latent`` are what training sees."""
-
-    analysis_window: Tensor
-    synthesis_window: Tensor
 
     def __init__(self, config: StarterCodecConfig) -> None:
         super().__init__()
         self.config = c = config
-        # The analysis window falls within 40 samples: the newest samples must be seen, there is no later look at them.
-        rise = torch.sin(torch.linspace(0, torch.pi / 2, WINDOW - 40)) ** 2
-        fall = torch.cos(torch.linspace(0, torch.pi / 2, 40)) ** 2
-        self.register_buffer("analysis_window", torch.cat([rise, fall]), persistent=False)
-        self.register_buffer("synthesis_window", torch.hann_window(WINDOW, periodic=True), persistent=False)
-        self.encoder_in = nn.Linear(2 * BINS, c.fast_width)
-        self.encoder_fast = CausalStack(c.fast_width, c.encoder_fast_blocks, c.kernel, c.expansion)
-        self.encoder_down = nn.Linear(STRIDE * c.fast_width, c.slow_width)
-        self.encoder_slow = CausalStack(c.slow_width, c.encoder_slow_blocks, c.kernel, c.expansion)
+        self.analysis = LevelAnalysis(c.sample_rate)
+        self.encoder_in = nn.Linear(self.analysis.width, c.slow_width)
+        self.encoder_blocks = CausalStack(c.slow_width, c.encoder_blocks, c.kernel, c.expansion)
         self.encoder_norm = nn.LayerNorm(c.slow_width)
         self.encoder_out = nn.Linear(c.slow_width, c.latent_width)
+        # Training starts this path at the principal components of the levels. Without it the latent shrank to loudness
+        # and brightness within a few hundred steps, and pitch was lost.
+        self.encoder_direct = nn.Linear(self.analysis.width, c.latent_width)
         self.quantiser = ResidualQuantiser(c.n_codebooks, c.codebook_size, c.latent_width)
         self.decoder_in = nn.Linear(c.latent_width, c.slow_width)
         self.decoder_slow = CausalStack(c.slow_width, c.decoder_slow_blocks, c.kernel, c.expansion)
         self.decoder_up = nn.Linear(c.slow_width, STRIDE * c.fast_width)
         self.decoder_fast = CausalStack(c.fast_width, c.decoder_fast_blocks, c.kernel, c.expansion)
         self.decoder_norm = nn.LayerNorm(c.fast_width)
-        self.head_in = nn.Linear(c.fast_width, c.head_width)
-        self.head_out = nn.Linear(c.head_width, 2 * BINS)
-
-    def spectra(self, samples: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Samples [B, n * 160] -> root-compressed complex spectra [B, n, 2 * 161] and the last 160 samples."""
-        if past is None:
-            past = samples.new_zeros(samples.shape[0], WINDOW - HOP)
-        padded = torch.cat([past, samples], dim=1)
-        spectrum = torch.fft.rfft(padded.unfold(1, WINDOW, HOP) * self.analysis_window, norm="ortho")
-        # X / sqrt|X|: a range of 60 dB becomes 30 dB, the phase stays
-        magnitude = spectrum.abs().clamp_min(1e-8)
-        parts = torch.view_as_real(spectrum / magnitude.sqrt())
-        return parts.flatten(-2), padded[:, padded.shape[1] - (WINDOW - HOP) :]
+        self.synth = HarmonicNoiseSynth(c.sample_rate)
+        # First what the analysis would measure, then controls from it: trained alone, the first half learns fast.
+        self.level_head = nn.Linear(c.slow_width, self.analysis.width)
+        self.sharpen = Sharpen(len(self.analysis.first_read), 16)
+        self.head = nn.Linear(c.fast_width, self.synth.width)
+        nn.init.normal_(self.head.weight, std=0.02)
+        nn.init.constant_(self.head.bias, -0.7)  # start quiet
 
     def encode_latent(self, samples: Tensor, state: list[Any] | None = None) -> tuple[Tensor, list[Any]]:
         """Samples [B, n * 640] -> latents before quantisation [B, n, D] and the new state."""
-        state = state or [None, None, None]
-        x, past = self.spectra(samples, state[0])
-        x, fast = self.encoder_fast(self.encoder_in(x), state[1])
-        x = self.encoder_down(x.reshape(x.shape[0], x.shape[1] // STRIDE, -1))
-        x, slow = self.encoder_slow(x, state[2])
-        return self.encoder_out(self.encoder_norm(x)), [past, fast, slow]
+        state = state or [None, None]
+        levels, past = self.analysis(samples, state[0])
+        latent, blocks = self.encode_levels(levels, state[1])
+        return latent, [past, blocks]
+
+    def encode_levels(self, levels: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Levels [B, n, W] -> latents [B, n, D] and the new state of the blocks."""
+        x, blocks = self.encoder_blocks(self.encoder_in(levels), state)
+        return self.encoder_direct(levels) + self.encoder_out(self.encoder_norm(x)), blocks
+
+    def decode_features(self, latent: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Latents [B, n, D] -> features at 50 Hz [B, n, C] and the new state of the slow stack."""
+        x, slow = self.decoder_slow(self.decoder_in(latent), state)
+        return x, slow
+
+    def decode_controls(self, features: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Features at 50 Hz -> controls of the synthesiser [B, 4 n, W] and the new state of the fast stack."""
+        levels = self.level_head(features)
+        tones = self.sharpen(self.analysis.on_grid(levels)).repeat_interleave(STRIDE, dim=1)
+        direct = torch.cat([tones, control_for(self.analysis.by_block(levels))], dim=-1)
+        x = self.decoder_up(features)
+        x, fast = self.decoder_fast(x.reshape(x.shape[0], x.shape[1] * STRIDE, -1), state)
+        return direct + self.head(self.decoder_norm(x)), fast
 
     def decode_latent(self, latent: Tensor, state: list[Any] | None = None) -> tuple[Tensor, list[Any]]:
         """Latents [B, n, D] -> final samples [B, n * 640] and the new state."""
         state = state or [None, None, None]
-        x, slow = self.decoder_slow(self.decoder_in(latent), state[0])
-        x = self.decoder_up(x)
-        x, fast = self.decoder_fast(x.reshape(x.shape[0], x.shape[1] * STRIDE, -1), state[1])
-        x = self.head_out(F.gelu(self.head_in(self.decoder_norm(x)))).float()
-        re, im = x.unflatten(-1, (BINS, 2)).unbind(-1)
-        loudness = torch.sqrt(re * re + im * im + 1e-12)  # undo the root: Y |Y|
-        frames = torch.fft.irfft(torch.complex(re * loudness, im * loudness), n=WINDOW, norm="ortho")
-        frames = frames * self.synthesis_window
-        tail = frames.new_zeros(frames.shape[0], 1, HOP) if state[2] is None else state[2]
-        heads, tails = frames[..., :HOP], frames[..., HOP:]
-        blocks = heads + torch.cat([tail, tails[:, :-1]], dim=1)
-        return blocks.flatten(1), [slow, fast, tails[:, -1:]]
+        features, slow = self.decode_features(latent, state[0])
+        controls, fast = self.decode_controls(features, state[1])
+        samples, synth = self.synth(controls.float(), state[2])
+        return samples, [slow, fast, synth]
 
     @torch.inference_mode()
-    def encode(self, samples: Tensor, state: list[Any] | None = None, n_codebooks: int | None = None) -> tuple[Tensor, list[Any]]:
+    def encode(
+        self, samples: Tensor, state: list[Any] | None = None, n_codebooks: int | None = None
+    ) -> tuple[Tensor, list[Any]]:
         """Samples [B, n * 640] -> codes int64 [B, K, n] and the new state."""
         latent, state = self.encode_latent(samples, state)
         return self.quantiser.encode(latent, n_codebooks), state

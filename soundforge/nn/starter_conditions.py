@@ -43,7 +43,7 @@ def transport_features(beats: Tensor, bpm: Tensor, beats_per_bar: Tensor, beats_
 
 
 def chroma_features(mono: Tensor, sample_rate: int, n_frames: int, frame_rate_hz: float) -> Tensor:
-    """Samples ``[T]`` -> ``[n_frames, 12]``, each frame's strongest class at 1, silence all zeros; cut or held to length."""
+    """Samples ``[T]`` -> ``[n_frames, 12]``: strongest class at 1, silence all zeros; cut or repeated to length."""
     window = 8192
     hop = round(sample_rate / frame_rate_hz)
     quiet = mono.abs().max() < 1e-4 if mono.numel() else True
@@ -63,4 +63,5 @@ def chroma_features(mono: Tensor, sample_rate: int, n_frames: int, frame_rate_hz
 def style_features(latent: Tensor) -> Tensor:
     """Quantised latents ``[B, T, D]`` (T at least one pool) -> means of ``STYLE_POOL`` frames ``[B, T // pool, D]``."""
     frames = latent.shape[1] // STYLE_POOL * STYLE_POOL
-    return latent[:, :frames].unflatten(1, (-1, STYLE_POOL)).mean(2)
+    pooled: Tensor = latent[:, :frames].reshape(latent.shape[0], -1, STYLE_POOL, latent.shape[2]).mean(2)
+    return pooled

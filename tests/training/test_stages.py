@@ -1,0 +1,97 @@
+"""Every training stage at toy size, resuming, and the small parts they are made of."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("scipy")
+from soundforge.nn.starter_codec import ResidualQuantiser
+from training import nano
+from training.batches import CropSampler
+from training.clock import WallClock
+from training.codec import CodecTrainer
+from training.lm_data import delayed
+from training.metrics import auc, similarity_auc
+from training.muon import orthogonalised
+from training.quantiser_training import CodebookTrainer
+from training.shipped import load_shipped
+
+SOUNDFONTS = Path("/usr/share/sounds/sf3/FluidR3Mono_GM.sf3")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SOUNDFONTS.exists(), reason="needs the soundfonts of the package fluidr3mono-gm-soundfont")
+def test_nano_preset_trains_both_stages_and_exports(tmp_path: Path) -> None:
+    pytest.importorskip("tinysoundfont")
+    losses = nano.run(tmp_path)
+    assert np.mean(losses["codec"][-8:]) < np.mean(losses["codec"][:8])
+    assert np.mean(losses["lm"][-5:]) < np.mean(losses["lm"][:5])
+    config = json.loads((tmp_path / "weights" / "config.json").read_text())
+    assert [slot["name"] for slot in config["slots"]] == ["text", "transport", "chroma", "style"]
+    shipped = load_shipped(tmp_path / "weights")
+    assert shipped.n_codebooks == 4
+    # A second trainer goes on where the first one stopped.
+    noise = np.random.default_rng(0).integers(-3000, 3000, (2, 32_000)).astype(np.int16)
+    resumed = CodecTrainer([noise], minutes=1.0, config=nano.CODEC, batch=2, crop_samples=6400,
+                           checkpoint=tmp_path / "codec.pt")
+    assert resumed.step == 40
+
+
+def test_delayed_shifts_each_codebook_and_marks_what_has_no_target() -> None:
+    codes = torch.arange(6).view(1, 2, 3)  # codebook 0: 0 1 2, codebook 1: 3 4 5
+    inputs, targets = delayed(codes, special=9)
+    assert inputs.tolist() == [[[9, 0, 1, 2], [9, 9, 3, 4]]]
+    assert targets.tolist() == [[[0, 1, 2, -100], [-100, 3, 4, 5]]]
+
+
+def test_codebooks_follow_the_data_and_dead_entries_come_back() -> None:
+    quantiser = ResidualQuantiser(2, 16, 4)
+    trainer = CodebookTrainer(quantiser)
+    data = torch.randn(400, 4) * 3 + 1
+    trainer.start(data)
+    codes = quantiser.encode(data[None])
+    error = (quantiser.decode(codes)[0] - data).pow(2).mean() / data.var()
+    assert error < 0.25
+    quantiser.codebooks[0, 0] = 1000.0  # nothing is near it
+    trainer.counts[0, 0] = 0.0
+    trainer.quantise(data.view(4, 100, 4))
+    assert quantiser.codebooks[0, 0].abs().max() < 100
+
+
+def test_straight_through_passes_gradients() -> None:
+    trainer = CodebookTrainer(ResidualQuantiser(2, 16, 4))
+    latent = torch.randn(3, 5, 4, requires_grad=True)
+    quantised, commitment, codes = trainer.quantise(latent)
+    (quantised.sum() + commitment).backward()  # type: ignore[no-untyped-call]
+    assert codes.shape == (3, 2, 5)
+    assert latent.grad is not None and bool((latent.grad != 0).all())
+
+
+def test_batches_hold_silence_and_never_clip() -> None:
+    noise = np.random.default_rng(0).integers(-32768, 32767, (3, 20_000)).astype(np.int16)
+    batch = CropSampler([noise], 4000, seed=1).batch(200)
+    assert float(batch.abs().max()) <= 0.991
+    assert 1 <= int((batch.abs().amax(1) == 0).sum()) < 30
+
+
+def test_learning_rate_rises_and_ends_low() -> None:
+    assert WallClock(10).learning_rate(1.0, 0, 10) == pytest.approx(0.1, abs=0.01)
+    assert WallClock(10).learning_rate(1.0, 100, 10) == pytest.approx(1.0, abs=0.01)
+    assert WallClock(10, spent_seconds=600).learning_rate(1.0, 100, 10) == pytest.approx(0.01, abs=0.001)
+
+
+def test_orthogonalised_has_even_singular_values() -> None:
+    values = torch.linalg.svdvals(orthogonalised(torch.randn(24, 16)).float())
+    assert float(values.max()) < 1.5
+    assert float(values.min()) > 0.3
+
+
+def test_auc() -> None:
+    assert auc([2.0, 3.0], [0.0, 1.0]) == 1.0
+    assert auc([1.0], [1.0]) == 0.5
+    assert similarity_auc(np.eye(4)) == 1.0

@@ -1,0 +1,59 @@
+"""``python -m training.nano FOLDER``: every stage at toy size within a minute, to see that the road is open."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+
+from soundforge.nn.starter_codec import StarterCodecConfig
+from training.cache import open_shards, render_shard
+from training.codec import CodecTrainer, load_codec
+from training.export import export
+from training.lm import LmTrainer, load_lm
+from training.lm_data import LmData
+from training.lm_model import StarterLmSizes
+from training.tokenise import tokenise_shard
+
+CODEC = StarterCodecConfig(
+    n_codebooks=4, codebook_size=64, latent_width=16, fast_width=32, slow_width=48, encoder_blocks=1,
+    decoder_slow_blocks=1, decoder_fast_blocks=1,
+)  # fmt: skip
+LM = StarterLmSizes(
+    d_model=32, n_heads=2, n_layers=2, ffn_width=64, n_codebooks=4, card=64, text_width=16, latent_width=16
+)
+
+
+def run(folder: Path, codec_steps: int = 40, lm_steps: int = 30, pieces: int = 4) -> dict[str, list[float]]:
+    """Renders, trains the codec, tokenises, trains the language model, exports; returns the losses of both."""
+    render_shard(0, folder / "audio", pieces, seconds=8)
+    trainer = CodecTrainer(
+        open_shards(folder / "audio"), minutes=1.0, config=CODEC, batch=4, crop_samples=16_000, warm_steps=10, levels_share=0.0,
+        checkpoint=folder / "codec.pt",
+    )  # fmt: skip
+    codec_losses = [trainer.train_step()[0]["levels"] for _ in range(codec_steps)]
+    trainer.save()
+    net = load_codec(folder / "codec.pt")
+    tokenise_shard(net, 0, folder / "tokens", folder / "audio")
+    data = LmData(folder / "tokens", net.quantiser, frames=100, seed=0)
+    lm = LmTrainer(data, minutes=1.0, sizes=LM, batch=4, checkpoint=folder / "lm.pt")
+    lm_losses = [lm.train_step()[0] for _ in range(lm_steps)]
+    lm.save()
+    export(net, load_lm(folder / "lm.pt"), folder / "weights")
+    return {"codec": codec_losses, "lm": lm_losses}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    began = time.monotonic()
+    losses = run(parser.parse_args().folder)
+    for name, values in losses.items():
+        print(f"{name}: {np.mean(values[:5]):.3f} -> {np.mean(values[-5:]):.3f}")
+    print(f"{time.monotonic() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
