@@ -24,7 +24,7 @@ from soundforge.checkpoints.audiocraft_lm import (
     setting,
 )
 from soundforge.checkpoints.files import AudioCraftFile, assign_state, build_empty, read_audiocraft
-from soundforge.checkpoints.parts import check_codec, weights_dtype
+from soundforge.checkpoints.parts import check_codec, check_window, reading, weights_dtype
 from soundforge.errors import CheckpointError
 from soundforge.interfaces import Codec, LanguageModelParts, Slot, SlotWeights
 from soundforge.nn.language_model import LanguageModel
@@ -54,15 +54,28 @@ def load_audiocraft(folder: Path, *, load_codec: Callable[[Path], Codec], resolv
             configuration asks for something no published checkpoint has.
     """
     file = read_audiocraft(folder / LM_FILE)
-    source = str(file.path)
     if file.pretrained is not None:
-        raise CheckpointError(f"{source} only points to {file.pretrained!r}; load that model instead")
+        raise CheckpointError(f"{file.path} only points to {file.pretrained!r}; load that model instead")
+    with reading(str(file.path)):
+        parts = _empty_parts(file, folder, load_codec, resolve, name or folder.name, licence)
+    lm = parts.lm
+    assert isinstance(lm, LanguageModel)
+    assign_state(lm, lm_tensors(file.tensors, lm.config), source=str(file.path),
+                 dtype=weights_dtype(file.tensors, device), names=audiocraft_names(lm.state_dict()))
+    lm.to(device)
+    return parts
+
+
+def _empty_parts(file: AudioCraftFile, folder: Path, load_codec: Callable[[Path], Codec],
+                 resolve: Callable[[str], Path], name: str, licence: str) -> LanguageModelParts:
+    """Everything but the language model's weights."""
+    source = str(file.path)
     config = lm_config(file.config, source)
     lm = build_empty(lambda: LanguageModel(config))
     codec = _codec(folder, file.config, load_codec, resolve)
-    window = float(setting(file.config, "dataset.segment_duration", (int, float), source))
+    window = check_window(setting(file.config, "dataset.segment_duration", (int, float), source), source)
     parts = LanguageModelParts(
-        name=name or folder.name,
+        name=name,
         lm=lm,
         codec=codec,
         slots=_slots(file, config.d_model, window),
@@ -76,9 +89,6 @@ def load_audiocraft(folder: Path, *, load_codec: Callable[[Path], Codec], resolv
         licence=licence,
     )
     check_codec(parts, source, setting(file.config, "sample_rate", int, source), optional(file.config, "channels"))
-    assign_state(lm, lm_tensors(file.tensors, config), source=source, dtype=weights_dtype(file.tensors, device),
-                 names=audiocraft_names(lm.state_dict()))
-    lm.to(device)
     return parts
 
 

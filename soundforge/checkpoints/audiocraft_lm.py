@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
+from soundforge.checkpoints.parts import make_lm_config
 from soundforge.errors import CheckpointError
 from soundforge.nn.language_model import LanguageModelConfig
 
@@ -87,22 +88,23 @@ def lm_config(config: Mapping[str, Any], source: str) -> LanguageModelConfig:
         raise CheckpointError(f"{source}: fuser.cross_attention_pos_emb is on, which no published checkpoint uses "
                               "and which is not supported")
     width = setting(network, "dim", int, source)
-    try:
-        return LanguageModelConfig(
-            d_model=width,
-            n_heads=setting(network, "num_heads", int, source),
-            n_layers=setting(network, "num_layers", int, source),
-            n_codebooks=setting(network, "n_q", int, source),
-            card=setting(network, "card", int, source),
-            ffn_width=int(width * float(optional(network, "hidden_scale", 4))),
-            # The reference forces it whenever something is cross-attended, whatever transformer_lm says.
-            cross_attention=bool(optional(config, "fuser.cross")) or bool(optional(network, "cross_attention")),
-            bias_attention=bool(optional(network, "bias_attn", True)),
-            bias_ffn=bool(optional(network, "bias_ff", True)),
-            bias_heads=bool(optional(network, "bias_proj", True)),
-        )
-    except (ValueError, TypeError) as error:
-        raise CheckpointError(f"{source}: {error}") from error
+    scale = optional(network, "hidden_scale", 4)
+    if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0 < scale < 1000:
+        raise CheckpointError(f"{source}: transformer_lm.hidden_scale is {scale!r}, which is not usable")
+    return make_lm_config(
+        source,
+        d_model=width,
+        n_heads=setting(network, "num_heads", int, source),
+        n_layers=setting(network, "num_layers", int, source),
+        n_codebooks=setting(network, "n_q", int, source),
+        card=setting(network, "card", int, source),
+        ffn_width=int(width * scale),
+        # The reference forces it whenever something is cross-attended, whatever transformer_lm says.
+        cross_attention=bool(optional(config, "fuser.cross")) or bool(optional(network, "cross_attention")),
+        bias_attention=bool(optional(network, "bias_attn", True)),
+        bias_ffn=bool(optional(network, "bias_ff", True)),
+        bias_heads=bool(optional(network, "bias_proj", True)),
+    )
 
 
 def delays(config: Mapping[str, Any], n_codebooks: int, source: str) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from soundforge.checkpoints.audiocraft_lm import optional, setting
 from soundforge.checkpoints.files import assign_state, build_empty, read_json, read_tensors
-from soundforge.checkpoints.parts import check_codec, weights_dtype
+from soundforge.checkpoints.parts import check_codec, check_window, make_lm_config, reading, weights_dtype
 from soundforge.errors import CheckpointError
 from soundforge.interfaces import Codec, FuseMethod, LanguageModelParts, Slot, SlotWeights
 from soundforge.nn.language_model import LanguageModel, LanguageModelConfig
@@ -75,16 +75,29 @@ def load_huggingface(folder: Path, *, codec_from_tensors: CodecFromTensors, devi
     if config.get("model_type") not in MODEL_TYPES:
         raise CheckpointError(f"{source} holds a {config.get('model_type')!r}, expected one of "
                               f"{', '.join(MODEL_TYPES)}")
+    groups = _grouped(read_tensors(folder), source)
+    with reading(source):
+        parts = _empty_parts(folder, config, groups, codec_from_tensors, name or folder.name, licence)
+    lm = parts.lm
+    assign_state(lm, lm_tensors(groups[_DECODER]), source=source, dtype=weights_dtype(groups[_DECODER], device),
+                 names=transformers_names(lm.state_dict()))
+    lm.to(device)
+    return parts
+
+
+def _empty_parts(folder: Path, config: Mapping[str, Any], groups: Mapping[str, dict[str, Tensor]],
+                 codec_from_tensors: CodecFromTensors, name: str, licence: str) -> LanguageModelParts:
+    """Everything but the language model's weights."""
+    source = str(folder)
     melody = config["model_type"] == "musicgen_melody"
     network = lm_config(config, melody, source)
-    groups = _grouped(read_tensors(folder), source)
     mono = codec_from_tensors(setting(config, "audio_encoder", dict, source), groups[_AUDIO], source)
     stereo = optional(config, "decoder.audio_channels", 1) == 2
     codec = StereoCodec(mono) if stereo else mono
     lm = build_empty(lambda: LanguageModel(network))
-    window = _window_seconds(folder, codec.frame_rate_hz)
+    window = check_window(_window_seconds(folder, codec.frame_rate_hz), source)
     parts = LanguageModelParts(
-        name=name or folder.name,
+        name=name,
         lm=lm,
         codec=codec,
         slots=_slots(folder, config, groups, network.d_model, melody),
@@ -98,9 +111,6 @@ def load_huggingface(folder: Path, *, codec_from_tensors: CodecFromTensors, devi
         licence=licence,
     )
     check_codec(parts, source)
-    assign_state(lm, lm_tensors(groups[_DECODER]), source=source, dtype=weights_dtype(groups[_DECODER], device),
-                 names=transformers_names(lm.state_dict()))
-    lm.to(device)
     return parts
 
 
@@ -110,18 +120,16 @@ def lm_config(config: Mapping[str, Any], melody: bool, source: str) -> LanguageM
     if decoder["activation_function"] != "gelu":
         raise CheckpointError(f"{source}: decoder.activation_function is {decoder['activation_function']!r}; only "
                               "'gelu', as in the published checkpoints, is supported")
-    try:
-        return LanguageModelConfig(
-            d_model=setting(decoder, "hidden_size", int, source),
-            n_heads=setting(decoder, "num_attention_heads", int, source),
-            n_layers=setting(decoder, "num_hidden_layers", int, source),
-            n_codebooks=setting(decoder, "num_codebooks", int, source),
-            card=setting(decoder, "vocab_size", int, source),
-            ffn_width=setting(decoder, "ffn_dim", int, source),
-            cross_attention=not melody,
-        )
-    except ValueError as error:
-        raise CheckpointError(f"{source}: {error}") from error
+    return make_lm_config(
+        source,
+        d_model=setting(decoder, "hidden_size", int, source),
+        n_heads=setting(decoder, "num_attention_heads", int, source),
+        n_layers=setting(decoder, "num_hidden_layers", int, source),
+        n_codebooks=setting(decoder, "num_codebooks", int, source),
+        card=setting(decoder, "vocab_size", int, source),
+        ffn_width=setting(decoder, "ffn_dim", int, source),
+        cross_attention=not melody,
+    )
 
 
 def lm_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

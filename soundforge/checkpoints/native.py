@@ -26,7 +26,7 @@ from torch import Tensor
 from soundforge.checkpoints.audiocraft import CODEC_FILE, referenced_folder
 from soundforge.checkpoints.codecs import load_codec_folder, save_codec_folder
 from soundforge.checkpoints.files import assign_state, build_empty, read_audiocraft, read_json, read_tensors
-from soundforge.checkpoints.parts import check_codec, weights_dtype
+from soundforge.checkpoints.parts import check_codec, check_window, make_lm_config, reading, weights_dtype
 from soundforge.errors import CheckpointError, NotCachedError
 from soundforge.interfaces import Codec, LanguageModelParts, Slot, SlotWeights
 from soundforge.nn.dac import DacCodec
@@ -108,31 +108,26 @@ def load_native(folder: Path, *, load_codec: Callable[[Path], Codec], device: st
     quantization = config.get("quantization")
     if quantization is not None and make_lm is None:
         raise CheckpointError(f"{source} is quantised to {quantization!r}, which this version cannot load")
-    try:
-        network = LanguageModelConfig.from_dict(config["language_model"])
+    with reading(source):
+        network = make_lm_config(source, **config["language_model"])
+        lm = build_empty(lambda: make_lm(network, quantization) if make_lm else LanguageModel(network))
         slots = [Slot(**slot) for slot in config["slots"]]
-        delays = tuple(int(delay) for delay in config["delays"])
-        window, stride = float(config["window_seconds"]), float(config["stride_seconds"])
-        codec_folder = folder / Path(str(config["codec"])).name
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{source}: {CONFIG_FILE} cannot be used: {error!r}") from error
-    lm = build_empty(lambda: make_lm(network, quantization) if make_lm else LanguageModel(network))
-    tensors = read_tensors(folder / WEIGHTS_FILE)
-    codec = load_codec(codec_folder)
-    parts = LanguageModelParts(
-        name=str(config.get("name", folder.name)),
-        lm=lm,
-        codec=StereoCodec(codec) if config.get("stereo") else codec,
-        slots=tuple(_slot_weights(slot, tensors, network.d_model, source) for slot in slots),
-        delays=delays,
-        window_seconds=window,
-        stride_seconds=stride,
-        defaults=dict(config.get("defaults", {})),
-        layout=str(config.get("layout", "native")),
-        folder=folder,
-        config=dict(config.get("source_config", {})),
-        licence=str(config.get("licence", "")),
-    )
+        tensors = read_tensors(folder / WEIGHTS_FILE)
+        codec = load_codec(folder / Path(str(config["codec"])).name)
+        parts = LanguageModelParts(
+            name=str(config.get("name", folder.name)),
+            lm=lm,
+            codec=StereoCodec(codec) if config.get("stereo") else codec,
+            slots=tuple(_slot_weights(slot, tensors, network.d_model, source) for slot in slots),
+            delays=tuple(int(delay) for delay in config["delays"]),
+            window_seconds=check_window(float(config["window_seconds"]), source),
+            stride_seconds=check_window(float(config["stride_seconds"]), source),
+            defaults=dict(config.get("defaults", {})),
+            layout=str(config.get("layout", "native")),
+            folder=folder,
+            config=dict(config.get("source_config", {})),
+            licence=str(config.get("licence", "")),
+        )
     check_codec(parts, source)
     known = {f"slot.{slot.name}." for slot in slots}
     surplus = [name for name in tensors if not name.startswith(("lm.", *known))]

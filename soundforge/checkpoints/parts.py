@@ -2,14 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from soundforge.errors import CheckpointError
+from soundforge.errors import CheckpointError, SoundForgeError
 from soundforge.interfaces import LanguageModelParts
-from soundforge.nn.language_model import LanguageModel
+from soundforge.nn.language_model import LanguageModel, LanguageModelConfig
+
+# Far above every published model; a damaged or hostile configuration must not make us build for hours.
+_LIMITS = {"d_model": 1 << 16, "n_heads": 1 << 12, "n_layers": 1 << 10, "n_codebooks": 1 << 8, "card": 1 << 20,
+           "ffn_width": 1 << 18}
+_MAX_WINDOW_SECONDS = 3600.0
+
+
+@contextmanager
+def reading(source: str) -> Iterator[None]:
+    """While entered, whatever a configuration of the wrong kind makes our code stumble over is the file's fault."""
+    try:
+        yield
+    except SoundForgeError:
+        raise
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError) as error:
+        what = " ".join(str(error).split())[:160]
+        raise CheckpointError(f"{source}: its configuration cannot be used: {type(error).__name__}: {what}") from error
+
+
+def make_lm_config(source: str, **values: Any) -> LanguageModelConfig:
+    """A configuration from what a file says; raises `CheckpointError` for what no network can be built from."""
+    try:
+        for name, limit in _LIMITS.items():
+            if values.get(name) is not None and not 1 <= values[name] <= limit:
+                raise CheckpointError(f"{source}: {name} came as {values[name]}, expected 1 to {limit}")
+        return LanguageModelConfig(**values)
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{source}: its network cannot be built: {error}") from error
+
+
+def check_window(seconds: float, source: str) -> float:
+    """The window in seconds; raises `CheckpointError` outside what can be meant."""
+    if not 0.0 < seconds <= _MAX_WINDOW_SECONDS:
+        raise CheckpointError(f"{source}: the window came as {seconds:g} s, expected up to {_MAX_WINDOW_SECONDS:g} s")
+    return float(seconds)
 
 
 def weights_dtype(tensors: Mapping[str, Tensor], device: str) -> torch.dtype:

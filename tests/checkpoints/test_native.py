@@ -106,8 +106,10 @@ def native(golden: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(("change", "words"), [
     ({"format_version": 2}, "version 2"),
     ({"quantization": "int8"}, "quantised to 'int8'"),
-    ({"language_model": {"d_model": 64}}, "cannot be used"),
-    ({"language_model": {"wings": 2}}, "unknown keys wings"),
+    ({"language_model": {"d_model": 64}}, "cannot be built"),
+    ({"language_model": {"wings": 2}}, "unexpected keyword argument 'wings'"),
+    ({"language_model": {"n_layers": 10**12}}, "n_layers came as 1000000000000, expected 1 to 1024"),
+    ({"window_seconds": float("nan")}, "window came as nan"),
     ({"delays": "many"}, "cannot be used"),
     ({"slots": [{"name": "text"}]}, "cannot be used"),
     ({"slots": []}, r"2 surplus tensors: slot\.text\."),

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from soundforge.audio import Waveform
+from soundforge.checkpoints.parts import reading
 from soundforge.clip import Clip
 from soundforge.errors import CheckpointError, ConditionError
 from soundforge.interfaces import Condition, ConditionContext, ConditionerSetup, Host
@@ -104,6 +105,11 @@ def make_chroma_conditioner(host: Host, setup: ConditionerSetup) -> ChromaCondit
         ConditionError: the slot has another width than the features.
         CheckpointError: the stored window does not fit the configuration.
     """
+    with reading("the chroma condition"):
+        return _make(setup)
+
+
+def _make(setup: ConditionerSetup) -> ChromaConditioner:
     options: Mapping[str, Any] = setup.slot.options
     rate = int(options.get("sample_rate", options.get("sampling_rate", 32000)))
     window = int(options.get("n_fft", 1 << int(options.get("radix2_exp", 14))))

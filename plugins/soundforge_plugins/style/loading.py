@@ -13,6 +13,7 @@ from torch import Tensor
 from soundforge.audio import resample
 from soundforge.checkpoints.audiocraft import referenced_folder
 from soundforge.checkpoints.files import assign_state, build_empty, read_json, read_tensors
+from soundforge.checkpoints.parts import reading
 from soundforge.errors import CheckpointError
 from soundforge.interfaces import Codec, ConditionerSetup, Host
 from soundforge.nn import mert
@@ -30,6 +31,11 @@ def make_style_conditioner(host: Host, setup: ConditionerSetup) -> StyleConditio
         CheckpointError: the configuration is unknown here, tensors do not fit, or the features' network does not.
         NotCachedError: that network would have to come from the hub and cannot.
     """
+    with reading("the style condition"):
+        return _make(host, setup)
+
+
+def _make(host: Host, setup: ConditionerSetup) -> StyleConditioner:
     options = setup.slot.options
     model = options.get("model_name", "encodec")
     if model not in ("encodec", "mert"):
