@@ -68,7 +68,7 @@ def _texts(text: Text, conditions: Any, batch: int | None) -> list[str | None]:
         raise ConditionError(f"conditions came as {type(conditions).__name__}, expected a mapping such as "
                              "{'chroma': waveform}")
     if text is None or isinstance(text, str):
-        lengths = {len(value) for value in conditions.values() if isinstance(value, list)}
+        lengths = {len(value) for value in conditions.values() if _is_per_item(value)}
         return [text] * (batch or (lengths.pop() if len(lengths) == 1 else 1))
     if not isinstance(text, Sequence) or any(t is not None and not isinstance(t, str) for t in text):
         raise RequestError(f"text came as {type(text).__name__}, expected a string, None, or a list of these")
@@ -84,13 +84,18 @@ def _conditions_of(conditions: Mapping[str, Any], index: int, batch: int) -> dic
     """This item's values; lists are per item."""
     out: dict[str, Any] = {}
     for name, value in conditions.items():
-        if isinstance(value, list) and batch > 1:
+        if _is_per_item(value) and batch > 1:
             if len(value) != batch:
                 raise ConditionError(f"condition {name!r} came as a list of {len(value)}, expected one value (or None) "
                                      f"for each of the {batch} items")
             value = value[index]
-        elif isinstance(value, list) and len(value) == 1:
+        elif _is_per_item(value) and len(value) == 1:
             value = value[0]
         if value is not None:
             out[name] = value
     return out
+
+
+def _is_per_item(value: Any) -> bool:
+    """A list has one value per item; a list of tuples, such as chords with their times, is one value."""
+    return isinstance(value, list) and not (value and all(isinstance(item, tuple) for item in value))

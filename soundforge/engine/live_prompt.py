@@ -31,6 +31,10 @@ from soundforge.requests import CancelToken, GenerateRequest
 FULL = 0.8
 """Share of the window that a prompt may fill; then its end is taken into a fresh window."""
 
+PIECE_FRAMES = 5
+"""Frames that are encoded and prefilled together: one run over five columns costs hardly more than over one. What is
+short of it waits for more capture, or for a continuation, which takes it along in one run."""
+
 TAIL_SECONDS = 1.0
 """How much of the prompt's end is kept as sound, own and decoded, for level and crossfade."""
 
@@ -48,6 +52,8 @@ class LivePrompt:
         self.runtime = runtime
         self.request = fill_request(request)
         self.n_samples = 0
+        self._waiting: list[Samples] = []
+        self._n_waiting = 0
         self._stream = runtime.codec.stream(1)
         self._codes = torch.zeros(1, runtime.n_codebooks, 0, dtype=torch.long)
         self._window_seconds, self._window_frames, stride = runtime.window_and_stride(request)
@@ -71,7 +77,8 @@ class LivePrompt:
     # --- capture --------------------------------------------------------------------------------------------
 
     def feed(self, samples: Samples) -> int:
-        """More captured samples `[C, n]` at the model's rate and channels; gives the frames known by now.
+        """More captured samples `[C, n]` at the model's rate and channels; gives the frames known by now (`flush`
+        makes all of them known that can be).
 
         Raises:
             AudioError: another shape, or NaN.
@@ -85,7 +92,18 @@ class LivePrompt:
         self.n_samples += samples.shape[1]
         tail = round(TAIL_SECONDS * codec.sample_rate)
         self._own = np.concatenate([self._own, samples], axis=1)[:, -2 * tail:]
-        piece = torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32))[None]
+        self._waiting.append(np.array(samples, dtype=np.float32))  # a copy: the caller may use its block again
+        self._n_waiting += samples.shape[1]
+        return self.flush() if self._n_waiting >= PIECE_FRAMES * codec.hop_length else self.n_frames
+
+    def flush(self) -> int:
+        """Encode and prefill what waits; gives the frames known by now."""
+        if not self._waiting:
+            return self.n_frames
+        codec = self.runtime.codec
+        tail = round(TAIL_SECONDS * codec.sample_rate)
+        piece = torch.from_numpy(np.concatenate(self._waiting, axis=1))[None]
+        self._waiting, self._n_waiting = [], 0
         with torch.inference_mode():
             codes = self._stream.encode(piece)[:, :self.runtime.n_codebooks].cpu()
             if codes.shape[-1]:
@@ -159,6 +177,7 @@ class LivePrompt:
         Raises:
             AudioError: nothing was captured that could be continued.
         """
+        self.flush()
         if self._window is None:
             frame = self.runtime.codec.hop_length / self.runtime.codec.sample_rate
             raise AudioError(f"{self.n_samples} samples are captured, expected at least one whole frame of {frame:g} s "

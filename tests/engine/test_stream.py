@@ -68,6 +68,7 @@ class TestLivePrompt:
         prompt = engine.open_prompt(**keywords)
         for start in range(0, wave.n_samples, block):
             prompt.feed(wave.samples[:, start:start + block])
+        prompt.flush()
         return prompt
 
     @pytest.mark.parametrize("causal", [True, False])
