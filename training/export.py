@@ -25,7 +25,7 @@ from training.lm_model import StarterLm
 
 WEIGHTS = Path(__file__).parent.parent / "plugins" / "soundforge_plugins" / "starter" / "weights"
 VERSION = "0.1.0"
-WINDOW_FRAMES = 600
+WINDOW_FRAMES = 450
 
 
 def _half(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

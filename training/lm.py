@@ -127,20 +127,21 @@ def validate(model: StarterLm, batches: list[LmBatch], early: int = 100) -> tupl
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=50.0)
-    parser.add_argument("--frames", type=int, default=600)
-    parser.add_argument("--batch", type=int, default=6)
+    parser.add_argument("--frames", type=int, default=450)
+    parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--muon-rate", type=float, default=0.02)
     parser.add_argument("--adam-rate", type=float, default=3e-3)
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
     arguments = parser.parse_args()
     quantiser = load_codec(CODEC_CHECKPOINT).quantiser
-    data = LmData(TOKENS, quantiser, arguments.frames, seed=1, files=slice(1, None))
-    watched = LmData(TOKENS, quantiser, arguments.frames, seed=2, files=slice(0, 1))
+    sizes = StarterLmSizes()
+    data = LmData(TOKENS, quantiser, arguments.frames, sizes.n_codebooks, seed=1, files=slice(1, None))
+    watched = LmData(TOKENS, quantiser, arguments.frames, sizes.n_codebooks, seed=2, files=slice(0, 1))
     batches = [watched.batch(8) for _ in range(3)]
     trainer = LmTrainer(
         data,
         arguments.minutes,
-        StarterLmSizes(),
+        sizes,
         batch=arguments.batch,
         muon_rate=arguments.muon_rate,
         adam_rate=arguments.adam_rate,

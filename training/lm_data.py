@@ -53,7 +53,14 @@ class LmData:
     """All tokens in memory, and random windows of them."""
 
     def __init__(
-        self, folder: Path, quantiser: ResidualQuantiser, frames: int, seed: int, *, files: slice = slice(None)
+        self,
+        folder: Path,
+        quantiser: ResidualQuantiser,
+        frames: int,
+        n_codebooks: int,
+        seed: int,
+        *,
+        files: slice = slice(None),
     ) -> None:
         paths = sorted(folder.glob("tokens-????.npz"))[files]
         if not paths:
@@ -65,7 +72,11 @@ class LmData:
         self.bpm = np.concatenate([item["bpm"] for item in loaded])
         self.beats_per_bar = np.concatenate([item["beats_per_bar"] for item in loaded])
         self.pieces = [compose(int(seed)) for seed in self.seeds]
-        self.quantiser, self.frames = quantiser, frames
+        self.quantiser, self.frames, self.n_codebooks = quantiser, frames, n_codebooks
+        # A loop that comes round twice in a window teaches to carry on; longer ones teach what may come next.
+        seconds = np.array([p.loop_bars * p.beats_per_bar * 60.0 / p.bpm for p in self.pieces])
+        share = np.where(seconds <= frames / FRAME_RATE_HZ / 2, 3.0, 1.0)
+        self.shares = share / share.sum()
         self.special = quantiser.codebooks.shape[1]
         self.rng = np.random.default_rng(seed)
 
@@ -75,12 +86,12 @@ class LmData:
     def batch(self, size: int, conditions: bool = True) -> LmBatch:
         """``size`` windows; ``conditions=False`` leaves every condition out."""
         rng = self.rng
-        rows = rng.integers(len(self.codes), size=size)
+        rows = rng.choice(len(self.codes), size=size, p=self.shares)
         starts = rng.integers(self.codes.shape[2] - self.frames + 1, size=size)
         codes = torch.from_numpy(
-            np.stack([self.codes[r, :, s : s + self.frames] for r, s in zip(rows, starts, strict=True)]).astype(
-                np.int64
-            )
+            np.stack(
+                [self.codes[r, : self.n_codebooks, s : s + self.frames] for r, s in zip(rows, starts, strict=True)]
+            ).astype(np.int64)
         )
         inputs, targets = delayed(codes, self.special)
         columns = inputs.shape[2]

@@ -20,11 +20,11 @@ CODEBOOK_WEIGHTS = (1.5, 1.2, 1.0, 0.9, 0.7, 0.7)
 class StarterLmSizes:
     """Sizes of the trained model."""
 
-    d_model: int = 256
+    d_model: int = 192
     n_heads: int = 4
-    n_layers: int = 6
-    ffn_width: int = 1024
-    n_codebooks: int = 6
+    n_layers: int = 5
+    ffn_width: int = 768
+    n_codebooks: int = 4
     card: int = 1024
     text_width: int = 128
     latent_width: int = 48

@@ -37,7 +37,7 @@ def run(folder: Path, codec_steps: int = 40, lm_steps: int = 30, pieces: int = 4
     trainer.save()
     net = load_codec(folder / "codec.pt")
     tokenise_shard(net, 0, folder / "tokens", folder / "audio")
-    data = LmData(folder / "tokens", net.quantiser, frames=100, seed=0)
+    data = LmData(folder / "tokens", net.quantiser, frames=100, n_codebooks=LM.n_codebooks, seed=0)
     lm = LmTrainer(data, minutes=1.0, sizes=LM, batch=4, checkpoint=folder / "lm.pt")
     lm_losses = [lm.train_step()[0] for _ in range(lm_steps)]
     lm.save()

@@ -1,0 +1,132 @@
+"""The starter's conditioners: null is zero, the transport is arithmetic, text forgives typos."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from soundforge_plugins.starter.conditioners import Beat, StarterChroma, StarterStyle, StarterText, Transport
+
+from soundforge.audio import Waveform
+from soundforge.errors import ConditionError
+from soundforge.interfaces import ConditionContext, ConditionerSetup, Slot
+from soundforge.nn.starter_conditions import TRANSPORT_WIDTH, transport_features
+from soundforge.nn.starter_text import BUCKETS, tokenise, word_pieces
+
+RATE = 32_000
+
+
+def context(**values: object) -> ConditionContext:
+    base: dict[str, object] = {"sample_rate": RATE, "frame_rate_hz": 50.0, "n_frames": 100}
+    return ConditionContext(**{**base, **values})  # type: ignore[arg-type]
+
+
+def setup(name: str, width: int, codec: object = None) -> ConditionerSetup:
+    return ConditionerSetup(Slot(name, name, width, "sum", 50.0), codec=codec)  # type: ignore[arg-type]
+
+
+def beat_loop(bpm: float, seconds: float) -> Waveform:
+    samples = np.zeros(int(seconds * RATE), dtype=np.float32)
+    hit = (np.random.default_rng(0).standard_normal(1600) * np.exp(-np.arange(1600) / 300) * 0.5).astype(np.float32)
+    for beat in range(int(seconds * bpm / 60)):
+        start = int(beat * 60 / bpm * RATE)
+        samples[start : start + 1600] += hit[: len(samples) - start]
+    return Waveform(samples, RATE)
+
+
+def test_transport_follows_the_stated_tempo() -> None:
+    transport = Transport(setup("transport", TRANSPORT_WIDTH))
+    at = context(bpm=120.0, start_beat=6.0, prompt_frames=50)
+    condition = transport.encode([transport.prepare(None, at)], at)
+    # At 120 BPM a beat has 25 frames: frame 50 is beat 6, and one bar later every phase below two bars is the same.
+    again = context(bpm=120.0, start_beat=6.0, prompt_frames=50, n_frames=500)
+    longer = transport.encode([transport.prepare(None, again)], again).values
+    torch.testing.assert_close(longer[:, :100], condition.values)
+    torch.testing.assert_close(longer[:, 0], longer[:, 400], atol=1e-4, rtol=0)
+    assert bool(condition.mask.all())
+
+
+def test_the_feature_of_a_frame_holds_the_phase_of_the_frame_before() -> None:
+    beats = torch.arange(10, dtype=torch.float64)[None] * 0.04
+    one = torch.ones(1, dtype=torch.float64)
+    values = transport_features(beats, 120 * one, 4 * one, 0.04 * one)[0]
+    half = (TRANSPORT_WIDTH - 2) // 2
+    torch.testing.assert_close(values[1:, half : 2 * half], values[:-1, :half])
+
+
+def test_transport_hears_the_tempo_of_a_prompt_and_keeps_silent_about_silence() -> None:
+    transport = Transport(setup("transport", TRANSPORT_WIDTH))
+    beat = transport.prepare(None, context(prompt=beat_loop(120.0, 4.0), prompt_frames=200))
+    assert beat is not None
+    assert beat.bpm in (pytest.approx(120.0, rel=0.02), pytest.approx(60.0, rel=0.02))
+    assert abs((beat.beat_at_prompt_end + 0.5) % 1.0 - 0.5) < 0.1
+    silence = Waveform(np.zeros(4 * RATE, dtype=np.float32), RATE)
+    assert transport.prepare(None, context(prompt=silence)) is None
+    assert transport.prepare("off", context(bpm=120.0)) is None
+    with pytest.raises(ConditionError):
+        transport.prepare("fast", context())
+    with pytest.raises(ConditionError):
+        transport.prepare(5000.0, context())
+
+
+def test_null_rows_are_masked_zeros_and_do_not_depend_on_their_neighbours() -> None:
+    transport = Transport(setup("transport", TRANSPORT_WIDTH))
+    both = transport.encode([None, Beat(120.0, 4, 0.0)], context())
+    assert not both.mask[0].any()
+    assert float(both.values[0].abs().max()) == 0.0
+    alone = transport.encode([Beat(120.0, 4, 0.0)], context())
+    torch.testing.assert_close(both.values[1:], alone.values)
+
+
+def test_text_is_tolerant_of_typos_and_unknown_words() -> None:
+    shared = set(word_pieces("techno")) & set(word_pieces("tecno"))
+    assert len(shared) >= 2
+    assert all(0 < piece < BUCKETS for piece in word_pieces("supercalifragilistic"))
+    assert set(word_pieces("124")) & set(word_pieces("125"))
+    assert not set(word_pieces("124")) & set(word_pieces("80"))
+    text = StarterText(setup("text", 32))
+    torch.manual_seed(0)
+    rows = text.encode([tokenise("dark techno"), tokenise("dark tecno"), tokenise("gentle harp"), None], context())
+    right, typo, other = (rows.values[i].mean(0) for i in range(3))
+    assert (right - typo).norm() < (right - other).norm()
+    assert rows.mask.any(1).tolist() == [True, True, True, False]
+    assert float(rows.values[3].abs().max()) == 0.0
+
+
+def test_text_refuses_what_is_no_text() -> None:
+    text = StarterText(setup("text", 32))
+    with pytest.raises(ConditionError, match="expected a description"):
+        text.prepare(3, context())
+    assert text.prepare("!!!", context()) is None
+
+
+def test_chroma_names_the_pitch_of_a_tone_from_the_first_new_frame() -> None:
+    chroma = StarterChroma(setup("chroma", 12))
+    time = np.arange(2 * RATE) / RATE
+    tone = Waveform((0.3 * np.sin(2 * np.pi * 440.0 * time)).astype(np.float32), RATE)
+    at = context(prompt_frames=40)
+    condition = chroma.encode([chroma.prepare(tone, at), None], at)
+    assert not condition.mask[0, :40].any()
+    assert condition.mask[0, 40:].all()
+    assert (condition.values[0, 45:95].argmax(-1) == 9).all()
+    assert not condition.mask[1].any()
+    silent = Waveform(np.zeros(RATE, dtype=np.float32), RATE)
+    assert float(chroma.encode([chroma.prepare(silent, at)], at).values.abs().max()) == 0.0
+    with pytest.raises(ConditionError, match="expected audio"):
+        chroma.prepare("C major", at)
+
+
+def test_style_needs_enough_audio_and_adds_no_prefix_without_one() -> None:
+    from soundforge_plugins.starter.codec import StarterCodec
+
+    from soundforge.nn.starter_codec import StarterCodecConfig, StarterCodecNet
+
+    config = StarterCodecConfig(codebook_size=16, latent_width=8, fast_width=16, slow_width=16)
+    style = StarterStyle(setup("style", 8, StarterCodec(StarterCodecNet(config))))
+    assert style.encode([None, None], context()).values.shape == (2, 0, 8)
+    value = style.prepare(beat_loop(100.0, 1.0), context())
+    condition = style.encode([value, None], context())
+    assert condition.values.shape == (2, 15, 8)
+    assert condition.mask.tolist() == [[True] * 15, [False] * 15]
+    with pytest.raises(ConditionError, match="at least"):
+        style.prepare(Waveform(np.zeros(100, dtype=np.float32), RATE), context())
