@@ -25,6 +25,7 @@ from soundforge.engine.level_hold import LevelHold
 from soundforge.engine.live_prompt import LivePrompt
 from soundforge.engine.model import LanguageModelRuntime
 from soundforge.engine.prompt import Prompt, make_prompt
+from soundforge.engine.redecode import redecode
 from soundforge.engine.render import new_length, render
 from soundforge.engine.render_other import render_other, stream_other
 from soundforge.engine.stream import AudioStream, primed_stream, stream_generation
@@ -92,7 +93,7 @@ class Engine:
         self.host = host
         self._queue = threading.Lock()
         self._closing = CancelToken()
-        folder = model.parts.folder if isinstance(model, LanguageModelRuntime) else None
+        folder = model.parts.folder if isinstance(model, LanguageModelRuntime) else getattr(model, "folder", None)
         codec_name = str(getattr(model.codec, "name", ""))
         self._find_decoder = DecoderFinder(host, model.codec, codec_name, folder, str(_device_of(model)))
 
@@ -237,6 +238,28 @@ class Engine:
                               find_decoder=self._find_decoder)
             return render_other(model, requests, prompt=prompt, cancel=token, progress=progress,
                                 find_decoder=self._find_decoder)
+
+    def redecode(self, clip: Clip, decoder: str | None = None, *, seed: int | None = None, noise: Any = None,
+                 options: Mapping[str, Any] | None = None, progress: Progress | None = None,
+                 cancel: CancelToken | None = None) -> Clip:
+        """A clip of this model with its codes decoded anew.
+
+        Args:
+            clip: with codes.
+            decoder: a registered decoder such as "mbd"; None = the codec's own.
+            seed: of the decoder's noise; None = the clip's.
+            noise, options: the decoder's own, as `noise` and `decoder_options` of `generate`.
+
+        Raises:
+            AudioError: the clip carries no codes, or another codec's.
+            RequestError: an unknown decoder, or options that it does not take.
+            CancelledError: `cancel` was set.
+        """
+        token = _AnyToken(cancel, self._closing)
+        with self._queue:
+            token.raise_if_cancelled()
+            return redecode(self.model.codec, clip, decoder, self._find_decoder, seed=seed, cancel=token,
+                            progress=progress, noise=noise, options=options)
 
     def make_prompt(self, value: Any) -> Prompt:
         """A Clip, Waveform or codes as a prompt of this model; raises AudioError."""
