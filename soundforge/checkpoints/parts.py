@@ -26,9 +26,17 @@ def reading(source: str) -> Iterator[None]:
         yield
     except SoundForgeError:
         raise
-    except (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError) as error:
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError, RuntimeError) as error:
         what = " ".join(str(error).split())[:160]
         raise CheckpointError(f"{source}: its configuration cannot be used: {type(error).__name__}: {what}") from error
+
+
+def number(options: Mapping[str, Any], name: str, default: float, low: float, high: float) -> float:
+    """A number of a configuration within bounds; raises `CheckpointError`."""
+    value = options.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        raise CheckpointError(f"{name} is {value!r}, expected a number from {low:g} to {high:g}")
+    return value
 
 
 def make_lm_config(source: str, **values: Any) -> LanguageModelConfig:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from soundforge.audio import Waveform
-from soundforge.checkpoints.parts import reading
+from soundforge.checkpoints.parts import number, reading
 from soundforge.clip import Clip
 from soundforge.errors import CheckpointError, ConditionError
 from soundforge.interfaces import Condition, ConditionContext, ConditionerSetup, Host
@@ -111,10 +111,11 @@ def make_chroma_conditioner(host: Host, setup: ConditionerSetup) -> ChromaCondit
 
 def _make(setup: ConditionerSetup) -> ChromaConditioner:
     options: Mapping[str, Any] = setup.slot.options
-    rate = int(options.get("sample_rate", options.get("sampling_rate", 32000)))
-    window = int(options.get("n_fft", 1 << int(options.get("radix2_exp", 14))))
-    hop = int(options.get("hop_length") or options.get("winhop") or window // 4)
-    n_chroma = int(options.get("n_chroma", options.get("num_chroma", 12)))
+    rate = int(number(options, "sample_rate" if "sample_rate" in options else "sampling_rate", 32000, 1000, 768000))
+    exponent = int(number(options, "radix2_exp", 14, 4, 20))
+    window = int(number(options, "n_fft", 1 << exponent, 16, 1 << 20))
+    hop = int(number(options, "hop_length" if "hop_length" in options else "winhop", window // 4, 1, window))
+    n_chroma = int(number(options, "n_chroma" if "n_chroma" in options else "num_chroma", 12, 1, 1024))
     if n_chroma != setup.slot.width:
         raise ConditionError(f"slot {setup.slot.name!r} takes features of width {setup.slot.width}, but chroma "
                              f"with {n_chroma} classes was configured")
@@ -123,17 +124,17 @@ def _make(setup: ConditionerSetup) -> ChromaConditioner:
         raise CheckpointError(f"the chroma window of the checkpoint has shape {list(stored.shape)}, "
                               f"expected [{window}]")
     extractor = ChromaExtractor(rate, n_chroma, window, hop, stored, device=setup.device)
-    length = options.get("length_frames")
-    if length is None and "segment_seconds" in options:
-        length = extractor.n_frames(int(rate * float(options["segment_seconds"])))
-    longest = options.get("n_samples")
+    length = int(number(options, "length_frames", 0, 0, 1_000_000))
+    if not length and "segment_seconds" in options:
+        length = extractor.n_frames(int(rate * number(options, "segment_seconds", 30.0, 0.0, 3600.0)))
+    longest = int(number(options, "n_samples", 0, 0, 1 << 40))
     # AudioCraft's default, for a configuration that does not say, is not the strongest but all.
     strongest_only = bool(options.get("argmax", setup.layout == "transformers"))
     return ChromaConditioner(
         extractor,
-        None if length is None else int(length),
+        length or None,
         strongest_only=strongest_only,
         device=setup.device,
-        max_samples=None if longest is None else int(longest),
+        max_samples=longest or None,
         name=setup.slot.name,
     )

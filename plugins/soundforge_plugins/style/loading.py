@@ -13,7 +13,7 @@ from torch import Tensor
 from soundforge.audio import resample
 from soundforge.checkpoints.audiocraft import referenced_folder
 from soundforge.checkpoints.files import assign_state, build_empty, read_json, read_tensors
-from soundforge.checkpoints.parts import reading
+from soundforge.checkpoints.parts import number, reading
 from soundforge.errors import CheckpointError
 from soundforge.interfaces import Codec, ConditionerSetup, Host
 from soundforge.nn import mert
@@ -40,7 +40,7 @@ def _make(host: Host, setup: ConditionerSetup) -> StyleConditioner:
     model = options.get("model_name", "encodec")
     if model not in ("encodec", "mert"):
         raise CheckpointError(f"the style condition takes {model!r} features, expected 'encodec' or 'mert'")
-    rate = int(options.get("sample_rate", 32000))
+    rate = int(number(options, "sample_rate", 32000, 1000, 768000))
     codec = _feature_codec(host, setup) if model == "encodec" else None
     if codec is not None and (codec.sample_rate != rate or codec.channels != 1):
         raise CheckpointError(f"the style condition was trained on a mono codec at {rate} Hz, but this one has "
@@ -56,9 +56,9 @@ def _make(host: Host, setup: ConditionerSetup) -> StyleConditioner:
     settings = StyleSettings(
         sample_rate=rate,
         feature_rate_hz=codec.frame_rate_hz if codec is not None else mert.FRAME_RATE_HZ,
-        excerpt_seconds=float(options.get("length", 3.0)),
-        eval_q=int(options.get("eval_q", 3)),
-        ds_factor=int(options.get("ds_factor", 15)),
+        excerpt_seconds=float(number(options, "length", 3.0, 0.01, 3600.0)),
+        eval_q=int(number(options, "eval_q", 3, 1, config.n_quantisers)) if config.n_quantisers else 0,
+        ds_factor=int(number(options, "ds_factor", 15, 1, 10_000)),
         n_books=config.n_feature_books,
         from_middle=bool(options.get("use_middle_of_segment", False)),
     )
@@ -87,10 +87,10 @@ def _config(options: Mapping[str, Any], codec: Codec | None) -> StyleConfig:
         raise CheckpointError(f"the style transformer has scale {scale!r}, expected one of {', '.join(SCALES)}")
     return StyleConfig(
         scale=scale,
-        n_feature_books=int(options.get("encodec_n_q", 4)) if codec is not None else 0,
+        n_feature_books=int(number(options, "encodec_n_q", 4, 1, codec.n_codebooks)) if codec is not None else 0,
         codebook_size=codec.codebook_size if codec is not None else 0,
-        n_quantisers=int(options.get("n_q_out", 6)),
-        quantiser_size=int(options.get("bins", 1024)),
+        n_quantisers=int(number(options, "n_q_out", 6, 0, 64)),
+        quantiser_size=int(number(options, "bins", 1024, 1, 1 << 20)),
         batch_norm=bool(options.get("batch_norm", True)),
     )
 
