@@ -22,6 +22,9 @@ from soundforge.errors import CheckpointError, NotCachedError
 _TIMEOUT_SECONDS = 10.0
 _SMALL_FILES = ("*.json", "*.model", "*.txt")
 _AUDIOCRAFT_FILES = ("state_dict.bin", "compression_state_dict.bin")
+# JASCO's table of chord symbols, where a repository has it; read as plain data, never unpickled.
+_BESIDE_AUDIOCRAFT = ("chord_to_index_mapping.json", "chord_to_index_mapping.pkl")
+_MBD_FILES = ("mbd_musicgen_32khz.th", "mbd_comp_2.pt", "mbd_comp_4.pt", "mbd_comp_8.pt")
 _CACHED_FOLDER = re.compile(r"^models--([^/]+?)--([^/]+)$")
 # The hub redirects the old names, but caches them under the one that was asked for.
 _MOVED = {name: f"google-t5/{name}" for name in ("t5-small", "t5-base", "t5-large")}
@@ -97,7 +100,9 @@ def files_to_fetch(names: Iterable[str]) -> list[str]:
     if has_config and "model.safetensors.index.json" in names:
         return [*_SMALL_FILES, *(name for name in tensors if name.startswith("model-"))]
     if any(name in names for name in _AUDIOCRAFT_FILES):
-        return list(_AUDIOCRAFT_FILES)
+        return [*_AUDIOCRAFT_FILES, *(name for name in _BESIDE_AUDIOCRAFT if name in names)]
+    if any(name in names for name in _MBD_FILES):
+        return [name for name in _MBD_FILES if name in names]
     if has_config and any(name.startswith("pytorch_model") for name in names):
         return [*_SMALL_FILES, "pytorch_model*.bin"]
     raise CheckpointError("the repository holds no checkpoint that can be read: expected safetensors, "
@@ -163,6 +168,8 @@ def _complete(folder: Path) -> bool:
         for index in ("model.safetensors.index.json", "pytorch_model.bin.index.json"):
             if (folder / index).is_file() and _all_shards(folder / index):
                 return True
+    if any((folder / name).is_file() for name in _MBD_FILES):
+        return True
     present = [(folder / name).is_file() for name in _AUDIOCRAFT_FILES]
     return all(present) or (present[1] and not any(folder.glob("*.json")))
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from soundforge.api import Engine
 
 SOUND_FILES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus", ".w64", ".caf")
+MIDI_FILES = (".mid", ".midi")
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,10 @@ def read_conditions(melody: Path | None, style: Path | None,
         if value.lower().endswith(SOUND_FILES):
             values[name] = read_sound(Path(value).expanduser(), f"--condition {name}")
             files[name] = str(Path(value).expanduser().resolve())
+        elif value.lower().endswith(MIDI_FILES):
+            # A path, which only a program's own user can give, says "read it as MIDI" to a condition that takes it.
+            values[name] = Path(value).expanduser()
+            files[name] = str(Path(value).expanduser().resolve())
         else:
             values[name] = value
     return values, files
@@ -203,6 +208,7 @@ def run(order: Order, output: Path, *, bits: int, device: str, quantize: str | N
     with busy(f"loading {order.model}"):
         engine = sf.load(order.model, device=device, quantize=quantize, plugins_dir=plugins_dir, no_plugin=no_plugin)
     with engine:
+        order = _melody_for(engine, order)
         began = time.perf_counter()
         clip = generate(engine, order)
         computing = time.perf_counter() - began
@@ -215,6 +221,16 @@ def run(order: Order, output: Path, *, bits: int, device: str, quantize: str | N
     typer.echo(f"{output}: {clip.seconds:.2f} s, {clip.sample_rate} Hz, {clip.channels} ch, seed {clip.seed}")
     typer.echo(f"{new_seconds:.2f} s of new audio in {computing:.2f} s: "
                f"real-time factor {new_seconds / max(computing, 1e-9):.2f}")
+
+
+def _melody_for(engine: Engine, order: Order) -> Order:
+    """`--melody` is chroma, or melody for a model that has a slot for that and none for chroma."""
+    names = {slot.name for slot in engine.slots}
+    conditions = dict(order.keywords.get("conditions", {}))
+    if "chroma" not in conditions or "chroma" in names or "melody" not in names or "melody" in conditions:
+        return order
+    conditions["melody"] = conditions.pop("chroma")
+    return replace(order, keywords={**order.keywords, "conditions": conditions})
 
 
 def generate(engine: Engine, order: Order) -> Clip:

@@ -59,3 +59,12 @@ def test_what_is_wrong_is_named(tmp_path: Path, package: dict[object, object], w
     torch.save(package, tmp_path / "mbd.th")
     with pytest.raises(CheckpointError, match=words):
         load_mbd(tmp_path / "mbd.th")
+
+
+def test_a_repository_of_these_files_is_fetched_whole() -> None:
+    from soundforge.checkpoints import hub
+
+    names = ["README.md", "mbd_comp_4.pt", "mbd_musicgen_32khz.th", "config.json"]
+    assert hub.files_to_fetch(names) == ["mbd_musicgen_32khz.th", "mbd_comp_4.pt"]
+    jasco = ["state_dict.bin", "compression_state_dict.bin", "chord_to_index_mapping.pkl"]
+    assert hub.files_to_fetch(jasco) == jasco
