@@ -108,13 +108,13 @@ class Chain(nn.Sequential):
     def _tiling(self, x: Tensor) -> tuple[int, int, int]:
         """Layers `first` to `stop` whose activations overflow the cache, and the tile in samples of their input."""
         batch, channels, n = x.shape
-        sizes, lengths = [channels * n], [n]
+        sizes, lengths = [batch * channels * n], [n]
         for layer in self:
             channels = layer.out_channels or channels
             lengths.append(layer.ready(lengths[-1]))
-            sizes.append(channels * lengths[-1])
+            sizes.append(batch * channels * lengths[-1])
         large = [index for index in range(len(self)) if max(sizes[index : index + 2]) > _CACHED_ELEMENTS]
-        if batch > 1 or not large or not self.streams:
+        if not large or not self.streams:
             return 0, 0, 0
         first, stop = large[0], large[-1] + 1
         share = _CACHED_ELEMENTS / max(sizes[first : stop + 1])
