@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from soundforge.audio import peak_db
-from soundforge.errors import RequestError, SoundForgeError
+from soundforge.audio import Waveform, peak_db
+from soundforge.errors import ConditionError, RequestError, SoundForgeError
 from soundforge.library import PADS, Library
 from soundforge.library_ids import check_id
 from soundforge.live.audio_client import AudioClient
@@ -49,13 +49,23 @@ from soundforge.requests import (
     StatusEvent,
     TransportEvent,
 )
+from soundforge.tempo import estimate_tempo
 
 Listener = Callable[[Event, object | None], None]
 
 POLL_SECONDS = 0.01
 MONITOR_SECONDS = 0.01
 SAMPLING = ("temperature", "top_k", "top_p", "cfg")
+HEARD_CONFIDENCE, SAME_TEMPO = 0.3, 0.02
 AUDIO_SOURCES = ("take:", "clip:")
+
+
+def tempo_of(wave: Waveform, transport_bpm: float) -> float:
+    """The tempo to write into a file when nobody chose one: what is heard, else the transport's. Blocks."""
+    heard = estimate_tempo(wave.samples.mean(axis=0), wave.sample_rate)
+    if heard.confidence < HEARD_CONFIDENCE or abs(heard.bpm / transport_bpm - 1.0) < SAME_TEMPO:
+        return transport_bpm
+    return round(heard.bpm, 2)
 
 
 class Session:
@@ -69,14 +79,18 @@ class Session:
         bpm, beats_per_bar: of the transport at the start.
         tempo_known: somebody chose this tempo; otherwise models may find their own until one is set.
         queue_size: jobs that may wait.
+        condition_names: conditions that plugins registered, beside the slots of the model that serves.
     """
 
     def __init__(self, setup: AudioSetup, engine: EngineClient, library: Library, *, model: str = "starter",
-                 bpm: float = 120.0, beats_per_bar: int = 4, tempo_known: bool = False, queue_size: int = 8) -> None:
+                 bpm: float = 120.0, beats_per_bar: int = 4, tempo_known: bool = False, queue_size: int = 8,
+                 condition_names: Collection[str] = ()) -> None:
         self.library = library
         self.params = ParamValues()
         self.engine = engine
         self._model, self._engine_state = model, "loading"
+        self._slots: tuple[str, ...] = ()
+        self._condition_names = tuple(condition_names)
         self._conditions: dict[str, str] = {}
         self._listeners: list[Listener] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -197,10 +211,12 @@ class Session:
         """Set a condition to a text, `take:ID`, `clip:ID`, or "" to clear it.
 
         Raises:
-            RequestError: a name that cannot be one. LibraryError: no such take or clip.
+            ConditionError: the model has no slot of that name. LibraryError: no such take or clip.
         """
-        if not name.replace("_", "").isalnum() or len(name) > 64:
-            raise RequestError(f"condition came as {name[:80]!r}, expected letters, digits and '_'")
+        known = sorted({*self._slots, *self._condition_names})
+        if (name not in known) if self._slots else not name.isidentifier():
+            raise ConditionError(f"condition came as {name[:80]!r}, expected one of {', '.join(known) or 'text, ...'} "
+                                 f"(what {self._model!r} and the plugins know)")
         if name == "text":
             self.set_param("text", source)
             return
@@ -304,7 +320,13 @@ class Session:
                                    "turn the input down", capture.origin)
         self.emit(CaptureEvent("take", capture.take, capture.seconds, peak_db(take.waveform.samples),
                                capture.start_beat or 0.0), capture.origin)
-        self._on_disk(lambda: self.library.save_take(take, capture.take), capture.origin)
+        bpm = self._transport.bpm
+
+        def write() -> None:
+            known = take if take.bpm is not None else replace(take, bpm=tempo_of(take.waveform, bpm))
+            self.library.save_take(known, capture.take)
+
+        self._on_disk(write, capture.origin)
 
     # --- jobs ---
 
@@ -477,8 +499,10 @@ class Session:
     def save(self, job: Job, finished: JobFinished) -> None:
         """A clip is complete (the runner tells): write it, then say so."""
         job.clip = job.clip or self.clip_id()
-        clip = replace(finished.clip, info={**finished.clip.info, "job": job.id, "take": job.take})
         name = job.clip
+        heard = {entry.id: entry.bpm for entry in self.library.list("take")}.get(job.take)
+        clip = replace(finished.clip, info={**finished.clip.info, "job": job.id, "take": job.take},
+                       bpm=finished.clip.bpm or heard or self._transport.bpm)
         self._saving.add(name)
 
         async def write() -> None:
@@ -671,7 +695,7 @@ class Session:
                 self._model, self._engine_state = event.model, "loading"
                 self.emit(self.status())
             case EngineReady():
-                self._model, self._engine_state = event.model, "ready"
+                self._model, self._engine_state, self._slots = event.model, "ready", event.slots
                 self.takes.engine_forgot()
                 self.params.apply_defaults(event.defaults)
                 self.emit(self.status())

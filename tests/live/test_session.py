@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from session_kit import RATE, running, tone_power, write_loop
 
-from soundforge.errors import AudioError, LibraryError, QueueFullError, RequestError
+from soundforge.errors import AudioError, ConditionError, LibraryError, QueueFullError, RequestError
 from soundforge.testing.tone_engine import AMPLITUDE, tone_hz
 
 
@@ -374,5 +374,31 @@ def test_params(tmp_path: Path) -> None:
                     session.set_param(name, value)
             session.set_param("guidance/chroma", 2)
             assert session.get_param("guidance/chroma") == 2.0
+
+    asyncio.run(main())
+
+
+def test_conditions(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with running(tmp_path, loop=write_loop(tmp_path)) as rig:
+            session = rig.session
+            with pytest.raises(ConditionError, match="condition came as 'wetness', expected one of text"):
+                session.set_condition("wetness", "very")
+            session.set_condition("text", "bells")
+            assert session.get_param("text") == "bells"
+
+    asyncio.run(main())
+
+
+def test_files_carry_a_tempo_also_when_nobody_chose_one(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with running(tmp_path, loop=write_loop(tmp_path), bpm=120) as rig:
+            session = rig.session
+            take = await rig.capture(3.0)
+            session.continue_take(seconds=0.5)
+            await rig.until(lambda: rig.jobs("done"))
+            assert session.library.load_clip(rig.jobs("done")[0].clip).bpm == 120.0
+            assert session.library.load_take(take).bpm == pytest.approx(120.0, abs=3)
+            assert rig.clips("rendered")[0].bpm == 120.0
 
     asyncio.run(main())
