@@ -68,8 +68,12 @@ def load_model(host: PluginHost, name: str | os.PathLike[str], device: str, quan
                                 "load it without")
         return loaded
     if quantize is not None:
-        from soundforge.engine.quantise import quantise_language_model
+        from soundforge.nn.language_model import LanguageModel
+        from soundforge.nn.quantised import quantise_language_model
 
+        if not isinstance(loaded.lm, LanguageModel):
+            raise SettingsError(f"quantize came as {quantize!r}, but the network of {loaded.name!r} is a "
+                                f"{type(loaded.lm).__name__}, which cannot be quantised here; load it without")
         quantise_language_model(loaded.lm, quantize)
     return LanguageModelRuntime(loaded, ConditionerFinder(host, loaded, device))
 

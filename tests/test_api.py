@@ -286,7 +286,7 @@ class TestLoad:
 
     @pytest.mark.parametrize("bits", ["int8", "int4"])
     def test_quantised(self, bits: str) -> None:
-        from soundforge.engine.quantise import QuantisedLinear
+        from soundforge.nn.quantised import QuantisedLinear
 
         engine = sf.load("tiny", quantize=bits, host=host_with_tiny())
         assert any(isinstance(m, QuantisedLinear) for m in engine.model.decoder.lm.modules())  # type: ignore[union-attr]

@@ -152,9 +152,9 @@ class Generation:
 
     def _open(self, prompt: Tensor, prefilled: Window | None = None) -> Window:
         n_frames = self._frames_of_window(prompt.shape[-1])
-        if prefilled is not None:
-            return prefilled.fork(n_frames, self._streams, self._sampling, self._weights)
         with self.runtime.lock:
+            if prefilled is not None:
+                return prefilled.fork(n_frames, self._streams, self._sampling, self._weights)
             return Window(self.runtime.decoder, self._prepare(n_frames, prompt.shape[-1]), self._sampling,
                           self._weights, prompt, n_frames, self._streams)
 

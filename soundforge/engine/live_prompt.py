@@ -19,6 +19,7 @@ from torch import Tensor
 from soundforge.audio import Samples, match_gain
 from soundforge.engine.generate import Generation, Progress
 from soundforge.engine.keywords import fill_request
+from soundforge.engine.level_hold import LevelHold
 from soundforge.engine.model import LanguageModelRuntime
 from soundforge.engine.render import new_length
 from soundforge.engine.sampling import UniformStream
@@ -215,14 +216,16 @@ class LiveContinuation:
         # The overlap is generated on top, so that the new audio has its full length.
         frames = None if endless else -(-(overlap + samples) // codec.hop_length)
         self.n_samples = None if endless else samples + self.lead_samples
+        self._level = LevelHold(codec) if request.level_hold else None
         self._generation = Generation(
             runtime, [request], prompt=prompt._codes[:, :, prompt._first_frame:], new_frames=frames, cancel=cancel,
-            progress=progress, prefilled=window)
+            progress=progress, prefilled=window, on_shift=None if self._level is None else self._level.on_shift)
         if _differs(request, base):
             self._generation.update(conditions=_changed_conditions(runtime, base, request))
         # The decoder has seen the prompt; samples before the wanted start are dropped.
         stream = prompt._stream.clone()
         start = prompt.n_samples - self.lead_samples
+        self._first_sample = max(0, start - known_samples)
         self._before: Samples | None = prompt.decoded_from(start)
         self._audio = AudioStream(stream, max(0, start - prompt._decoded_samples))
         self._codes: list[Any] = []
@@ -235,7 +238,8 @@ class LiveContinuation:
         if piece is not None and piece.shape[-1]:
             left = None if left is None else left - piece.shape[-1]
             yield GeneratedChunk(piece * np.float32(self.gain))
-        for chunks in stream_generation(self._generation, self._audio, n_samples=left):
+        for chunks in stream_generation(self._generation, self._audio, n_samples=left, level=self._level,
+                                        first_sample=self._first_sample):
             if chunks[0].codes is not None:
                 self._codes.append(chunks[0].codes)
             yield replace(chunks[0], samples=chunks[0].samples * np.float32(self.gain))

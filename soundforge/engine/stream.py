@@ -74,17 +74,18 @@ def primed_stream(codec: Codec, prompt: Tensor | None, batch_size: int) -> tuple
 
 
 def stream_generation(generation: Generation, audio: AudioStream, *, n_samples: int | None = None,
-                      level: LevelHold | None = None) -> Iterator[list[GeneratedChunk]]:
+                      level: LevelHold | None = None, first_sample: int = 0) -> Iterator[list[GeneratedChunk]]:
     """Run a generation; yield, for each item, its new samples and the codes that became known with them.
 
     Args:
         n_samples: cut the whole after so many samples (whole bars), or None.
         level: gains of later windows.
+        first_sample: where in the new audio the first sample stands that `audio` hands out.
     """
     hop = generation.runtime.codec.hop_length
     left = n_samples
     codes_since: list[Tensor] = []
-    made = 0
+    made = first_sample
     while True:
         done = generation.done
         if done:
