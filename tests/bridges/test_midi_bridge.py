@@ -230,6 +230,9 @@ class System:
 
     open_virtual_input = open_input
 
+    def close(self, port: Port) -> None:
+        port.close()
+
     def open_output(self, name: str) -> Port:
         self.opened[name] = Port()
         return self.opened[name]

@@ -107,7 +107,9 @@ class MidiBridge:
         if worker is not None:
             ports = [port for _, port in [*self._open.values(), *([self._output] if self._output else [])]]
             self._open, self._output = {}, None
-            await asyncio.get_running_loop().run_in_executor(worker, _close_all, ports)
+            if self._system is not None:
+                for port in ports:
+                    await asyncio.get_running_loop().run_in_executor(worker, self._system.close, port)
             worker.shutdown(wait=False)
 
     # --- ports come and go ---------------------------------------------------------------------------------
@@ -145,7 +147,7 @@ class MidiBridge:
             if held is not None and held[0] not in names:
                 del self._open[wanted]
                 self._dispatcher.release_held()
-                await self._ask(_close_all, [held[1]])
+                await self._ask(system.close, held[1])
                 self._tell(f"in {wanted}", f"the MIDI input {held[0]!r} has gone; it is opened when it comes back")
             name = match(wanted, names)
             if wanted in self._open:
@@ -163,7 +165,7 @@ class MidiBridge:
         names = await self._ask(system.outputs)
         if self._output is not None and self._output[0] not in names:
             gone, self._output = self._output, None
-            await self._ask(_close_all, [gone[1]])
+            await self._ask(system.close, gone[1])
         if self._output is None:
             name = match(self._wanted_output, names)
             if name is None:
@@ -223,14 +225,6 @@ class MidiBridge:
         except (OSError, RuntimeError, ValueError) as error:
             self._tell("out", f"the MIDI output {self._output[0]!r} took nothing more ({error}); it is opened again "
                               "when it comes back")
-
-
-def _close_all(ports: list[Any]) -> None:
-    for port in ports:
-        try:
-            port.close()
-        except (OSError, RuntimeError) as error:
-            log.debug("closing a MIDI port failed: %s", error)
 
 
 def _listed(names: list[str]) -> str:

@@ -7,11 +7,16 @@ callback of an input runs on a thread of the driver.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from soundforge import DeviceError
+
+log = logging.getLogger(__name__)
 
 Callback = Callable[[Any], None]
 JACK_BACKEND = "mido.backends.rtmidi/UNIX_JACK"
@@ -29,40 +34,80 @@ class MidiSystem:
     def __init__(self) -> None:
         import mido
 
+        self._inputs: list[Any] = []
         named = os.environ.get("MIDO_BACKEND")
         trouble: Exception | None = None
         for name in [named] if named else ["mido.backends.rtmidi", JACK_BACKEND]:
             try:
-                backend = mido.Backend(name)
-                backend.get_input_names()
+                self._backend = mido.Backend(name, load=True)
+                self._list_inputs, self._list_outputs = _listers(self._backend)
             except _TROUBLE as error:
                 trouble = trouble or error
                 continue
-            self._backend = backend
             return
         raise DeviceError(f"there is no MIDI on this machine ({trouble}); on Linux start JACK or load the module "
                           "snd-seq; everything else goes on without it") from trouble
 
     def inputs(self) -> list[str]:
         """Names of the inputs that could be opened now; raises DeviceError."""
-        return list(self._asked(lambda: sorted(set(self._backend.get_input_names())), "list the MIDI inputs"))
+        return self._names(self._list_inputs, "list the MIDI inputs")
 
     def outputs(self) -> list[str]:
         """Names of the outputs that could be opened now; raises DeviceError."""
-        return list(self._asked(lambda: sorted(set(self._backend.get_output_names())), "list the MIDI outputs"))
+        return self._names(self._list_outputs, "list the MIDI outputs")
 
     def open_input(self, name: str, callback: Callback) -> Any:
         """An input by its full name; raises DeviceError."""
-        return self._asked(lambda: self._backend.open_input(name, callback=callback), f"open the MIDI input {name!r}")
+        return self._open_input(f"open the MIDI input {name!r}", name, callback)
 
     def open_virtual_input(self, name: str, callback: Callback) -> Any:
         """An input of our own that other programs see; raises DeviceError where the system has none (Windows)."""
-        return self._asked(lambda: self._backend.open_input(name, virtual=True, callback=callback),
-                           f"make the virtual MIDI input {name!r}")
+        return self._open_input(f"make the virtual MIDI input {name!r}", name, callback, virtual=True)
 
     def open_output(self, name: str) -> Any:
         """An output by its full name; raises DeviceError."""
-        return self._asked(lambda: self._backend.open_output(name), f"open the MIDI output {name!r}")
+        with self._quiet():
+            return self._asked(lambda: self._backend.open_output(name), f"open the MIDI output {name!r}")
+
+    def close(self, port: Any) -> None:
+        """Close an input or output; a port whose device is gone may complain, and nobody needs to know."""
+        with self._quiet():
+            self._inputs = [held for held in self._inputs if held is not port]
+            try:
+                port.close()
+            except _TROUBLE as error:
+                log.debug("closing a MIDI port failed: %s", error)
+
+    def _open_input(self, what: str, name: str, callback: Callback, **options: Any) -> Any:
+        with self._quiet():
+            port = self._asked(lambda: self._backend.open_input(name, callback=callback, **options), what)
+            self._inputs.append(port)
+            return port
+
+    @contextlib.contextmanager
+    def _quiet(self) -> Iterator[None]:
+        """While ports are opened or closed, messages wait in the driver's own queue.
+
+        python-rtmidi keeps the interpreter's lock while it opens or closes; a message that comes meanwhile waits for
+        that lock on the driver's thread, and a JACK server in synchronous mode waits for that thread: everything
+        stands for seconds. A callback that runs already gets the lock in the short sleep.
+        """
+        held = [port for port in self._inputs if hasattr(port, "_rt")]
+        for port in held:
+            port._rt.cancel_callback()
+        if held:
+            time.sleep(0.003)
+        try:
+            yield
+        finally:
+            for port in held:
+                if any(port is still for still in self._inputs):
+                    while (waiting := port._rt.get_message()) is not None:
+                        port._callback_wrapper(waiting, None)
+                    port._rt.set_callback(port._callback_wrapper)
+
+    def _names(self, lister: Callable[[], list[str]], what: str) -> list[str]:
+        return sorted(set(self._asked(lister, what)))
 
     def _asked(self, call: Callable[[], Any], what: str) -> Any:
         try:
@@ -70,6 +115,20 @@ class MidiSystem:
         except (*_TROUBLE, NotImplementedError) as error:
             raise DeviceError(f"cannot {what} ({error}); close programs that hold it, or choose another "
                               "(soundforge devices lists them)") from error
+
+
+def _listers(backend: Any) -> tuple[Callable[[], list[str]], Callable[[], list[str]]]:
+    """Functions that list inputs and outputs.
+
+    mido makes and closes two clients for every list, and we look every two seconds (see `MidiSystem._quiet` for what
+    that can do). So two clients are made once and asked again and again.
+    """
+    module = backend.module
+    if not hasattr(module, "rtmidi"):
+        return backend.get_input_names, backend.get_output_names
+    api = getattr(module.rtmidi, f"API_{backend.api}") if backend.api else module.rtmidi.API_UNSPECIFIED
+    return (module.rtmidi.MidiIn(rtapi=api, name="SoundForge-list").get_ports,
+            module.rtmidi.MidiOut(rtapi=api, name="SoundForge-list").get_ports)
 
 
 def match(wanted: str, names: list[str]) -> str | None:

@@ -1,0 +1,46 @@
+"""A process of its own for the test with a real MIDI system: a bridge on JACK's MIDI, and what came of it.
+
+`python midi_jack_probe.py` prints `ready`, works until its input closes, and prints one line of JSON. Run in the
+environment of a JACK server. The lights go to an output whose name contains "lamps".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from typing import Any
+
+from session_double import MemorySession
+
+from soundforge_bridges.midi.bridge import MidiBridge
+
+
+async def main() -> None:
+    session = MemorySession()
+    lines: list[str] = []
+    session.pads = {pad: f"clip-{pad}" for pad in range(1, 17)}
+    bridge = MidiBridge(session, output="lamps", report=lines.append)
+    came: list[float] = []
+    accepted: list[float] = []
+    on_midi = bridge._on_midi
+
+    def timed(message: Any) -> None:
+        if message.type == "note_on" and message.note == 40 and message.velocity:
+            came.append(time.perf_counter())
+        on_midi(message)
+
+    bridge._on_midi = timed  # type: ignore[method-assign]
+    session.add_listener(lambda event, origin: accepted.append(time.perf_counter()) if origin and hasattr(event, "job")
+                         else None)
+    await bridge.start()
+    print("ready", flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+    await bridge.stop()
+    print(json.dumps({"calls": [call for call in session.calls if call[0] != "continue_take"], "jobs": len(accepted),
+                      "milliseconds": [1000 * (b - a) for a, b in zip(came, accepted, strict=True)],
+                      "lines": lines}), flush=True)
+
+
+asyncio.run(main())

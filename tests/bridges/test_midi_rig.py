@@ -1,0 +1,95 @@
+"""Real MIDI without a sound card: JACK's, with ports of our own and somebody else's sender (`jack_midiseq`)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "rig"))
+
+from jack_server import APT_LINE, JackServer  # noqa: E402  the rig's helpers are scripts beside its tests
+
+pytestmark = pytest.mark.rig
+
+
+@pytest.fixture
+def jack(tmp_path: Path) -> Iterator[JackServer]:
+    """A server for each test: a client that ends in the wrong moment can stop one that waits for its clients."""
+    if not all(map(shutil.which, ("jackd", "jack_lsp", "jack_connect", "jack_midiseq"))):
+        if os.environ.get("CI"):
+            pytest.fail(f"the rig is missing: {APT_LINE}")
+        warnings.warn(f"MIDI with a real server is NOT tested: {APT_LINE}", stacklevel=2)
+        pytest.skip(APT_LINE)
+    server = JackServer(tmp_path, period=64, name=f"sfmidi{os.getpid()}")
+    server.start()
+    yield server
+    server.stop()
+
+
+def start(jack: JackServer, script: str) -> subprocess.Popen[str]:
+    environment = {**jack.environment(), "MIDO_BACKEND": "mido.backends.rtmidi/UNIX_JACK"}
+    process = subprocess.Popen([sys.executable, str(HERE / script)], text=True, env=environment, stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    line = process.stdout.readline().strip()
+    assert line == "ready", line + process.communicate(timeout=10)[1]
+    return process
+
+
+def finish(process: subprocess.Popen[str], say: str = "") -> Any:
+    """Close its input and read the line of JSON it ends with."""
+    out, errors = process.communicate(say, timeout=60)
+    assert process.returncode == 0, errors
+    return json.loads(out.splitlines()[-1])
+
+
+def test_messages_lights_and_the_time_they_take(jack: JackServer) -> None:
+    controller = start(jack, "midi_jack_controller.py")
+    jack.wait_port(":lamps")
+    bridge = start(jack, "midi_jack_probe.py")
+    jack.connect(jack.wait_port(":keys"), jack.wait_port(":SoundForge"))
+    lit = finish(controller, "play\n")
+    got = finish(bridge)
+    assert got["calls"] == [["capture_start", ""], ["capture_stop"], ["set_param", "top_k", 1000],
+                            ["play_pad", 3, 1.0], ["silence"]]
+    assert got["jobs"] == 50 and got["lines"] == []
+    dark = [["note_on", note, 0] for note in (36, 38, 40, 41, 42, 43, 45)]
+    assert lit[:7] == dark and [entry[1] for entry in lit[7:13]] == [20, 21, 22, 23, 24, 25]
+    assert lit[13:] == [["note_on", 36, 127], ["note_on", 38, 127], ["note_on", 36, 0], ["note_on", 38, 0],
+                        *[["note_on", note, 127] for note in (40, 41, 42, 43)]]
+    # From the driver's callback to the job's acceptance; less than 5 ms is asked for.
+    times = got["milliseconds"]
+    print(f"callback to accepted: median {statistics.median(times):.2f} ms, worst {max(times):.2f} ms")
+    assert statistics.median(times) < 5.0
+
+
+def test_somebody_elses_sender(jack: JackServer) -> None:
+    """`jack_midiseq` plays notes in a loop: 36 for the hold, 48 for a pad."""
+    bridge = start(jack, "midi_jack_probe.py")
+    # name, samples of the loop, then start, note and length of each note, in samples
+    sequencer = subprocess.Popen(["jack_midiseq", "seq", "24000", "0", "36", "8000", "12000", "48", "4000"],
+                                 env=jack.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        jack.connect(jack.wait_port("seq:out"), jack.wait_port(":SoundForge"))
+        time.sleep(3)
+        got = finish(bridge)
+    finally:
+        sequencer.kill()  # it does not listen to SIGTERM
+        sequencer.wait(10)
+    calls = [tuple(call) for call in got["calls"]]
+    assert calls.count(("capture_start", "")) >= 3
+    assert abs(calls.count(("capture_start", "")) - calls.count(("capture_stop",))) <= 1
+    assert sum(call[:2] == ("play_pad", 1) for call in calls) >= 3
+    assert len(got["lines"]) == 1 and "there is no MIDI output 'lamps' now" in got["lines"][0]
