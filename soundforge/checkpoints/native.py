@@ -32,27 +32,27 @@ from soundforge.interfaces import Codec, LanguageModelParts, Slot, SlotWeights
 from soundforge.nn.dac import DacCodec
 from soundforge.nn.encodec import EncodecCodec
 from soundforge.nn.language_model import LanguageModel, LanguageModelConfig
+from soundforge.nn.quantised import quantised_language_model
 from soundforge.nn.stereo_codec import StereoCodec
 
 FORMAT = "soundforge"
 FORMAT_VERSION = 1
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+QUANTIZATIONS = ("int8", "int4")
 _TOKENIZER_FILES = ("spiece.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
                     "added_tokens.json")
 
 
 def save_native(parts: LanguageModelParts, folder: Path, *, dtype: torch.dtype | None = None,
-                lm_state: Mapping[str, Tensor] | None = None, quantization: str | None = None,
-                resolve: Callable[[str], Path] | None = None) -> None:
+                quantization: str | None = None, resolve: Callable[[str], Path] | None = None) -> None:
     """Write a loaded checkpoint in our own form; the folder appears only when it is complete.
 
     Args:
         parts: from any layout.
         folder: must not exist yet, or be empty.
         dtype: of the language model's weights; None = float16 where that is exact, else float32.
-        lm_state: the language model's tensors when they are not those of `parts.lm` (quantised ones).
-        quantization: what `lm_state` was quantised to ("int8"), recorded for the loader.
+        quantization: what `parts.lm` was quantised to ("int8", "int4") with `quantise_language_model`, or None.
         resolve: gives the local folder of a companion that is only named; None = it must stand beside.
 
     Raises:
@@ -65,9 +65,9 @@ def save_native(parts: LanguageModelParts, folder: Path, *, dtype: torch.dtype |
                               "models of the MusicGen family over EnCodec or DAC have a native form")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CheckpointError(f"{folder} exists already; give a new folder")
-    state = dict(lm.state_dict() if lm_state is None else lm_state)
+    state = lm.state_dict()
     dtype = dtype or (torch.float16 if _fits_half(state) else torch.float32)
-    tensors = {f"lm.{name}": _stored(tensor, dtype) for name, tensor in state.items()}
+    tensors = {f"lm.{name}": _stored(name, tensor, dtype) for name, tensor in state.items()}
     for item in parts.slots:
         tensors.update(_slot_tensors(item, with_encoder=item.slot.conditioner != "text"))
     building = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
@@ -86,16 +86,13 @@ def save_native(parts: LanguageModelParts, folder: Path, *, dtype: torch.dtype |
         shutil.rmtree(building, ignore_errors=True)
 
 
-def load_native(folder: Path, *, load_codec: Callable[[Path], Codec], device: str = "cpu",
-                make_lm: Callable[[LanguageModelConfig, str | None], LanguageModel] | None = None
-                ) -> LanguageModelParts:
+def load_native(folder: Path, *, load_codec: Callable[[Path], Codec], device: str = "cpu") -> LanguageModelParts:
     """A native folder to its parts; the counterpart of `save_native`.
 
     Args:
         folder: the checkpoint.
         load_codec: gives the codec of a folder.
         device: where the language model goes.
-        make_lm: builds the (empty) network for a configuration and a quantisation; None knows no quantisation.
 
     Raises:
         CheckpointError: a file is missing or corrupted, of a later version, or tensors do not fit (all are listed).
@@ -106,11 +103,12 @@ def load_native(folder: Path, *, load_codec: Callable[[Path], Codec], device: st
         raise CheckpointError(f"{source} has format {config.get('format')!r} version {config.get('format_version')!r}, "
                               f"this version reads {FORMAT!r} version {FORMAT_VERSION}")
     quantization = config.get("quantization")
-    if quantization is not None and make_lm is None:
-        raise CheckpointError(f"{source} is quantised to {quantization!r}, which this version cannot load")
+    if quantization not in (None, *QUANTIZATIONS):
+        raise CheckpointError(f"{source} is quantised to {quantization!r}, this version reads "
+                              f"{' and '.join(QUANTIZATIONS)}")
     with reading(source):
         network = make_lm_config(source, **config["language_model"])
-        lm = build_empty(lambda: make_lm(network, quantization) if make_lm else LanguageModel(network))
+        lm = build_empty(lambda: _network(network, quantization))
         slots = [Slot(**slot) for slot in config["slots"]]
         tensors = read_tensors(folder / WEIGHTS_FILE)
         codec = load_codec(folder / Path(str(config["codec"])).name)
@@ -134,10 +132,18 @@ def load_native(folder: Path, *, load_codec: Callable[[Path], Codec], device: st
     if surplus:
         raise CheckpointError(f"{source} has {len(surplus)} surplus tensors: {', '.join(surplus[:20])}")
     lm_tensors = {name.removeprefix("lm."): tensor for name, tensor in tensors.items() if name.startswith("lm.")}
-    dtype = weights_dtype(lm_tensors, device) if quantization is None else None
-    assign_state(lm, lm_tensors, source=source, dtype=dtype)
+    assign_state(lm, lm_tensors, source=source, dtype=weights_dtype(lm_tensors, device))
     lm.to(device)
     return parts
+
+
+def quantization_of(folder: Path | None) -> str | None:
+    """What a native folder's weights were quantised to; None for floating ones and for other layouts."""
+    if folder is None or not (folder / CONFIG_FILE).is_file():
+        return None
+    config = read_json(folder / CONFIG_FILE)
+    quantization = config.get("quantization") if config.get("format") == FORMAT else None
+    return quantization if isinstance(quantization, str) else None
 
 
 def _nowhere(name: str) -> Path:
@@ -170,12 +176,22 @@ def _config_of(parts: LanguageModelParts, network: LanguageModelConfig, dtype: t
     }
 
 
+def _network(config: LanguageModelConfig, quantization: str | None) -> LanguageModel:
+    return LanguageModel(config) if quantization is None else quantised_language_model(config, quantization)
+
+
+def _keeps_its_type(name: str, tensor: Tensor) -> bool:
+    """Integers, and the scales that bring quantised weights back."""
+    return not tensor.is_floating_point() or name.endswith(".scale")
+
+
 def _fits_half(state: Mapping[str, Tensor]) -> bool:
-    return all(not t.is_floating_point() or torch.equal(t.half().to(t.dtype), t) for t in state.values())
+    return all(_keeps_its_type(name, tensor) or torch.equal(tensor.half().to(tensor.dtype), tensor)
+               for name, tensor in state.items())
 
 
-def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    return tensor.detach().cpu().to(dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
+def _stored(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    return tensor.detach().cpu().to(tensor.dtype if _keeps_its_type(name, tensor) else dtype).contiguous()
 
 
 def _slot_tensors(item: SlotWeights, with_encoder: bool) -> dict[str, Tensor]:

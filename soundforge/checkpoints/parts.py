@@ -70,7 +70,7 @@ def weights_dtype(tensors: Mapping[str, Tensor], device: str) -> torch.dtype:
 
 def check_codec(parts: LanguageModelParts, source: str, sample_rate: int | None = None,
                 channels: int | None = None) -> None:
-    """Compare the codec with the language model that speaks its codes.
+    """Compare the codec with the language model that speaks its codes; one with more codebooks is set to use as many.
 
     Args:
         parts: with the codec.
@@ -93,3 +93,9 @@ def check_codec(parts: LanguageModelParts, source: str, sample_rate: int | None 
     if channels is not None and codec.channels != channels:
         raise CheckpointError(f"{source}: the language model was trained on {channels} channels, but its codec gives "
                               f"{codec.channels}; the two do not belong together")
+    if codec.n_codebooks > config.n_codebooks:
+        try:
+            codec.n_codebooks = config.n_codebooks
+        except AttributeError as error:
+            raise CheckpointError(f"{source}: its codec has {codec.n_codebooks} codebooks and the language model "
+                                  f"{config.n_codebooks}, and this codec cannot be set to use fewer") from error

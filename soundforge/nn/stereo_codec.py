@@ -41,9 +41,10 @@ class StereoCodec(CodecBase):
             raise CheckpointError(f"a stereo checkpoint interleaves a mono codec, but this one has {mono.channels} "
                                   "channels")
         super().__init__(sample_rate=mono.sample_rate, channels=2, hop_length=mono.hop_length,
-                         frame_rate_hz=mono.frame_rate_hz, total_codebooks=2 * mono.n_codebooks,
-                         codebook_size=mono.codebook_size, name="stereo codec")
+                         frame_rate_hz=mono.frame_rate_hz, codebook_size=mono.codebook_size, name="stereo codec",
+                         total_codebooks=2 * int(getattr(mono, "total_codebooks", mono.n_codebooks)))
         self.mono = mono
+        self._n_codebooks = 2 * mono.n_codebooks
 
     @property
     def device(self) -> torch.device:
@@ -52,6 +53,17 @@ class StereoCodec(CodecBase):
     @property
     def dtype(self) -> torch.dtype:
         return torch.float32
+
+    @property
+    def n_codebooks(self) -> int:
+        """Codebooks of both channels together that are used unless told otherwise; may be set to an even number."""
+        return self._n_codebooks
+
+    @n_codebooks.setter
+    def n_codebooks(self, n: int) -> None:
+        books = self._check_even(self.check_n_codebooks(n))
+        self.mono.n_codebooks = books
+        self._n_codebooks = 2 * books
 
     def _check_even(self, n_codebooks: int) -> int:
         if n_codebooks % 2:

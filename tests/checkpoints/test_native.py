@@ -13,10 +13,12 @@ from lm_cases import FolderHost, LmCase, conditioner_of, context
 from safetensors.torch import load_file, save_file
 
 from soundforge.checkpoints.codecs import load_codec_folder
-from soundforge.checkpoints.native import load_native, save_native
+from soundforge.checkpoints.native import load_native, quantization_of, save_native
 from soundforge.checkpoints.native_convert import convert
 from soundforge.errors import CheckpointError
 from soundforge.interfaces import LanguageModelParts, LoadOptions
+from soundforge.nn.language_model import LanguageModel
+from soundforge.nn.quantised import quantise_language_model
 from soundforge_plugins.musicgen.loading import load_musicgen
 from soundforge_plugins.musicgen.recognise import layout_of
 
@@ -79,8 +81,8 @@ def test_convert(golden: Path, tmp_path: Path) -> None:
     assert all(torch.equal(first[name], second[name]) for name in first)
     with pytest.raises(CheckpointError, match="exists already"):
         convert(_Source(), str(golden), tmp_path / "half")
-    with pytest.raises(CheckpointError, match="not available"):
-        convert(_Source(), str(golden), tmp_path / "q", quantize="int8")
+    with pytest.raises(CheckpointError, match="expected int8 or int4"):
+        convert(_Source(), str(golden), tmp_path / "q", quantize="int3")
     with pytest.raises(CheckpointError, match="expected float32 or float16"):
         convert(_Source(), str(golden), tmp_path / "q", precision="float8")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["again", "half"]
@@ -105,7 +107,8 @@ def native(golden: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(("change", "words"), [
     ({"format_version": 2}, "version 2"),
-    ({"quantization": "int8"}, "quantised to 'int8'"),
+    ({"quantization": "int3"}, "quantised to 'int3', this version reads int8 and int4"),
+    ({"quantization": "int8"}, r"missing: layers\.0\.self_attn\.in_proj\.quantised"),
     ({"language_model": {"d_model": 64}}, "cannot be built"),
     ({"language_model": {"wings": 2}}, "unexpected keyword argument 'wings'"),
     ({"language_model": {"n_layers": 10**12}}, "n_layers came as 1000000000000, expected 1 to 1024"),
@@ -137,3 +140,31 @@ def test_damaged_weights_are_refused(native: Path) -> None:
     shutil.rmtree(native / "codec")
     with pytest.raises(CheckpointError):
         _load(native)
+
+
+@pytest.mark.parametrize("quantize", ["int8", "int4"])
+@pytest.mark.parametrize("golden", ["musicgen_text"], indirect=True)
+def test_quantised_weights_come_back_as_they_were(golden: Path, tmp_path: Path, quantize: str) -> None:
+    folder, whole, again = tmp_path / quantize, tmp_path / "whole", tmp_path / "again"
+    convert(_Source(), str(golden), folder, quantize=quantize)
+    wanted = load_musicgen(FolderHost(), golden, LoadOptions())
+    assert isinstance(wanted.lm, LanguageModel)
+    quantise_language_model(wanted.lm, quantize)
+    found = load_musicgen(FolderHost(), folder, LoadOptions(quantize=quantize))
+    theirs = found.lm.state_dict()
+    assert set(theirs) == set(wanted.lm.state_dict())
+    for name, tensor in wanted.lm.state_dict().items():
+        assert torch.equal(tensor, theirs[name]) and tensor.dtype == theirs[name].dtype, name
+    codes = torch.zeros(1, 4, 6, dtype=torch.int64)
+    with torch.inference_mode():
+        torch.testing.assert_close(found.lm(codes), wanted.lm(codes), atol=1e-4, rtol=0)
+    convert(_Source(), str(golden), whole, precision="float32")
+    sizes = [(place / "model.safetensors").stat().st_size for place in (folder, whole)]
+    assert sizes[0] < 0.6 * sizes[1]
+    convert(_Source(), str(folder), again)
+    assert quantization_of(again) == quantize and quantization_of(golden) is None
+    other = "int4" if quantize == "int8" else "int8"
+    with pytest.raises(CheckpointError, match=f"holds {quantize} weights"):
+        load_musicgen(FolderHost(), folder, LoadOptions(quantize=other))
+    with pytest.raises(CheckpointError, match=f"quantised to {quantize} already"):
+        convert(_Source(), str(folder), tmp_path / "twice", quantize=other)

@@ -55,6 +55,18 @@ def test_decoding_is_trimmed_only_when_the_length_is_known(stereo: StereoCodec) 
 
 
 @CASE
+def test_fewer_codebooks_hold_for_streams_too(stereo: StereoCodec) -> None:
+    wave = _noise(3000)
+    wanted = stereo.encode(wave).codes[:, :4]
+    stereo.n_codebooks = 4
+    assert torch.equal(stereo.encode(wave).codes, wanted)
+    stream = stereo.stream()
+    assert torch.equal(torch.cat([stream.encode(wave), stream.finish_encode()], dim=-1), wanted)
+    with pytest.raises(AudioError, match="takes an even number"):
+        stereo.n_codebooks = 3
+
+
+@CASE
 def test_waveforms_of_any_rate_and_channels_are_taken(stereo: StereoCodec) -> None:
     mono = Waveform(np.sin(np.arange(4410) / 9).astype(np.float32), 44100)
     codes = stereo.encode(mono).codes

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from soundforge.checkpoints import catalog, hub
 from soundforge.checkpoints.audiocraft import load_audiocraft
 from soundforge.checkpoints.codecs import codec_from_transformers
 from soundforge.checkpoints.huggingface import load_huggingface
-from soundforge.checkpoints.native import load_native
+from soundforge.checkpoints.native import load_native, quantization_of
 from soundforge.errors import CheckpointError
 from soundforge.interfaces import Codec, Host, LanguageModelParts, LoadOptions
 from soundforge_plugins.musicgen.recognise import layout_of
@@ -27,12 +29,29 @@ def load_musicgen(host: Host, folder: Path | None, options: LoadOptions) -> Lang
         return host.codec("encodec", path)
 
     if layout == "audiocraft":
-        return load_audiocraft(folder, load_codec=load_codec, resolve=host.resolve, device=options.device,
-                               name=name, licence=licence)
-    if layout == "transformers":
-        return load_huggingface(folder, codec_from_tensors=codec_from_transformers, device=options.device,
+        parts = load_audiocraft(folder, load_codec=load_codec, resolve=host.resolve, device=options.device,
                                 name=name, licence=licence)
-    if layout == "native":
-        return load_native(folder, load_codec=load_codec, device=options.device)
-    raise CheckpointError(f"{folder} is no MusicGen checkpoint; expected state_dict.bin with "
-                          "compression_state_dict.bin, or config.json with safetensors")
+    elif layout == "transformers":
+        parts = load_huggingface(folder, codec_from_tensors=codec_from_transformers, device=options.device,
+                                 name=name, licence=licence)
+    elif layout == "native":
+        stored = quantization_of(folder)
+        if options.quantize is not None and stored not in (None, options.quantize):
+            raise CheckpointError(f"quantize came as {options.quantize!r}, but {folder} holds {stored} weights; "
+                                  "load it without, or convert the unquantised checkpoint")
+        parts = load_native(folder, load_codec=load_codec, device=options.device)
+    else:
+        raise CheckpointError(f"{folder} is no MusicGen checkpoint; expected state_dict.bin with "
+                              "compression_state_dict.bin, or config.json with safetensors")
+    _find_text_encoder(host, parts)
+    if torch.device(options.device).type == "cuda":  # Apple's GPU garbles EnCodec's transposed convolutions
+        parts.codec.to(options.device)
+    return parts
+
+
+def _find_text_encoder(host: Host, parts: LanguageModelParts) -> None:
+    """Fetch the T5 that the checkpoint only names now, rather than in the middle of the first request."""
+    for item in parts.slots:
+        beside = parts.folder is not None and (parts.folder / "text_encoder").is_dir()
+        if item.slot.conditioner == "text" and not beside and not item.tensors:
+            host.resolve(str(item.slot.options.get("name", "t5-base")))

@@ -100,7 +100,7 @@ class StyleConditioner:
             if wave is not None:
                 row[0, : wave.shape[0]] = wave
         start, n_samples = self._excerpt(longest, settings, context)
-        features = self._features(batch[..., start : start + n_samples])
+        features = self._features(batch[..., start : start + n_samples]).to(self._device)
         values = self.encoder(features, n_quantisers=settings.eval_q, every=settings.ds_factor,
                               n_books=settings.n_books or None)
         samples_per_vector = settings.sample_rate / settings.feature_rate_hz * settings.ds_factor
