@@ -27,7 +27,7 @@ from soundforge.engine.model import LanguageModelRuntime
 from soundforge.engine.prompt import Prompt, make_prompt
 from soundforge.engine.redecode import redecode
 from soundforge.engine.render import new_length, render
-from soundforge.engine.render_other import render_other, stream_other
+from soundforge.engine.render_other import render_other, stream_new
 from soundforge.engine.stream import AudioStream, primed_stream, stream_generation
 from soundforge.errors import CancelledError, JobError, RequestError
 from soundforge.host import PluginHost, create_host
@@ -296,7 +296,7 @@ class Engine:
         token = _AnyToken(cancel, self._closing)
         model = self.model
         if not isinstance(model, LanguageModelRuntime):
-            return (chunks[0] for chunks in self._stream_other(model, request, prompt, progress, token))
+            return self._stream_other(model, request, prompt, progress, token)
         length = new_length(request, model.codec)
         level = LevelHold(model.codec) if request.level_hold else None
         codes = None if prompt is None else prompt.codes[:1]
@@ -308,9 +308,9 @@ class Engine:
         return (chunks[0] for chunks in pieces)
 
     def _stream_other(self, model: Any, request: GenerateRequest, prompt: Prompt | None, progress: Progress | None,
-                      token: CancelToken) -> Iterator[list[GeneratedChunk]]:
+                      token: CancelToken) -> Iterator[GeneratedChunk]:
         with self._queue:
-            yield from stream_other(model, [request], prompt, token, progress)
+            yield from stream_new(model, request, prompt, token, progress)
 
     def open_prompt(self, text: str | None = None, **keywords: Any) -> LivePrompt:
         """A prompt that is fed while it is captured and continued many times; see `LivePrompt`. Keywords as of

@@ -31,6 +31,26 @@ def stream_other(model: GenerativeModel, requests: Sequence[GenerateRequest], pr
     return model.stream(requests, cancel=cancel, prompt=None if prompt is None else prompt.codes, progress=progress)
 
 
+def stream_new(model: GenerativeModel, request: GenerateRequest, prompt: Prompt | None, cancel: CancelToken,
+               progress: Progress | None) -> Iterator[GeneratedChunk]:
+    """The chunks of one request without what is the prompt's, cut to whole bars."""
+    hop = model.codec.hop_length
+    frames = 0 if prompt is None else prompt.codes.shape[-1]
+    skip_samples, skip_frames = frames * hop, frames
+    left = None if request.bars is None else round(request.new_seconds * model.sample_rate)
+    for chunks in stream_other(model, [request], prompt, cancel, progress):
+        chunk = chunks[0]
+        samples = chunk.samples[:, skip_samples:]
+        skip_samples -= min(skip_samples, chunk.samples.shape[-1])
+        codes = None if chunk.codes is None else chunk.codes[:, skip_frames:]
+        if chunk.codes is not None:
+            skip_frames -= min(skip_frames, chunk.codes.shape[-1])
+        if left is not None:
+            samples = samples[:, :left]
+            left -= samples.shape[-1]
+        yield GeneratedChunk(np.ascontiguousarray(samples), codes, chunk.latents)
+
+
 def render_other(model: GenerativeModel, requests: Sequence[GenerateRequest], *, prompt: Prompt | None,
                  cancel: CancelToken, progress: Progress | None, find_decoder: FindDecoder) -> list[Clip]:
     """Run a batch to its end; see `soundforge.engine.render.render`."""

@@ -115,6 +115,15 @@ def test_a_stream_gives_what_generate_gives(engine: sf.Engine) -> None:
                                   engine.generate("calm piano", seconds=1, seed=4).waveform)
 
 
+def test_a_stream_that_continues_gives_the_new_sound_alone(engine: sf.Engine) -> None:
+    first = engine.generate("calm piano", seconds=1, seed=1)
+    whole = engine.extend(first, "calm piano", seconds=0.9, seed=2, only_new=True)
+    chunks = [chunk.samples for chunk in engine.stream("calm piano", prompt=first, seconds=0.9, seed=2)]
+    np.testing.assert_array_equal(np.concatenate(chunks, axis=1), whole.waveform)
+    bar = [chunk.samples for chunk in engine.stream("calm piano", bars=0.25, bpm=131, seed=2)]
+    assert sum(samples.shape[1] for samples in bar) == round(60 / 131 * 32_000)
+
+
 @pytest.mark.parametrize(("keywords", "error", "words"), [
     ({"seconds": 3}, RequestError, r"3 s were asked for, expected 0.06 to 2 s"),
     ({"seconds": 0.01}, RequestError, r"0.01 s were asked for"),
