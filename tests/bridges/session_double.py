@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from soundforge import LibraryError, RequestError
-from soundforge.requests import CaptureEvent, ClipEvent, Event, JobEvent, StatusEvent, TransportEvent
+from soundforge.requests import CaptureEvent, ClipEvent, Event, JobEvent, NoticeEvent, StatusEvent, TransportEvent
 
 NUMBERS = {"seconds": 8.0, "bars": 0, "temperature": 1.0, "top_k": 250, "top_p": 0.0, "cfg": 3.0, "seed": -1,
            "gain": 1.0, "quantum": 4.0, "crossfade_ms": 10.0, "monitor": 0, "autoplay": 1}
@@ -31,6 +31,9 @@ class MemorySession:
     def emit(self, event: Event, origin: Any = None) -> None:
         for listener in list(self.listeners):
             listener(event, origin)
+
+    def notice(self, level: str, what: str, origin: Any = None) -> None:
+        self.emit(NoticeEvent(level, what), origin)  # type: ignore[arg-type]
 
     def add_listener(self, listener: Callable[[Event, Any], None]) -> Callable[[], None]:
         self.listeners.append(listener)

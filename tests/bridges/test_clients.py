@@ -69,20 +69,20 @@ def test_shell_script(quick: QuickSession) -> None:
     done = subprocess.run([script, "0.3", "127.0.0.1", str(quick.server.bridge.port)], capture_output=True, text=True,
                           timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert quick.calls == [("capture_start", "shell"), ("capture_stop",),
-                           ("continue_take", "shell", 4.0, "shell-job")]
-    assert '/soundforge/job/done ssfs "shell-job" "clip-0001" 4.0' in done.stdout
+    take = quick.calls[0][1]
+    assert take.startswith("shell-")
+    assert quick.calls == [("capture_start", take), ("capture_stop",), ("continue_take", take, 4.0, take)]
+    assert f'/soundforge/job/done ssfs "{take}" "clip-0001" 4.0' in done.stdout
     assert len(quick.server.bridge._subscribers) == 0
 
 
 def test_shell_script_fails_when_the_job_does(quick: QuickSession) -> None:
     need("oscsend", "liblo-tools")
-    quick.capture_start("taken")
     script = CLIENTS / "liblo" / "capture_and_continue.sh"
 
-    def fail(*_: Any, origin: Any = None, **__: Any) -> str:
-        quick.emit(JobEvent("error", "shell-job", what="the model is lost"), origin)
-        return "shell-job"
+    def fail(take: str, seconds: float, job: str, origin: Any = None) -> str:
+        quick.emit(JobEvent("error", job, what="the model is lost"), origin)
+        return job
 
     quick.continue_take = fail  # type: ignore[method-assign]
     done = subprocess.run([script, "0.1", "127.0.0.1", str(quick.server.bridge.port)], capture_output=True, text=True,
@@ -96,8 +96,10 @@ def test_supercollider(quick: QuickSession) -> None:
                            "0.3"], capture_output=True, text=True, timeout=120, check=False, env=HEADLESS)
     assert done.returncode == 0, done.stdout + done.stderr
     assert [call[0] for call in quick.calls] == ["set_param", "capture_start", "capture_stop", "continue_take"]
-    assert quick.calls[0][2] == pytest.approx(0.9) and quick.calls[3] == ("continue_take", "sc", 4.0, "sc-job")
-    assert "[ /soundforge/job/done, sc-job, clip-0001, 4.0" in done.stdout
+    take = quick.calls[1][1]
+    assert quick.calls[0][2] == pytest.approx(0.9) and take.startswith("sc-")
+    assert quick.calls[3] == ("continue_take", take, 4.0, take)
+    assert f"[ /soundforge/job/done, {take}, clip-0001, 4.0" in done.stdout
 
 
 def test_pure_data(quick: QuickSession) -> None:

@@ -31,13 +31,14 @@ for _ in 1 2 3 4 5 6 7 8 9 10; do
 done
 wait_for /soundforge/subscribed 2
 
-oscsend "$host" "$port" /soundforge/capture/start s shell
+take=shell-$(date +%H%M%S)-$$
+oscsend "$host" "$port" /soundforge/capture/start s "$take"
 wait_for "/soundforge/(capture/started|error)" 5
 sleep "$seconds"
 oscsend "$host" "$port" /soundforge/capture/stop
 wait_for "/soundforge/(take|error) " 10
-oscsend "$host" "$port" /soundforge/continue sfs shell 4 shell-job
-wait_for "/soundforge/job/(done|error|cancelled) s+f?s* \"shell-job\"|/soundforge/error" 600
+oscsend "$host" "$port" /soundforge/continue sfs "$take" 4 "$take"
+wait_for "/soundforge/job/(done|error|cancelled) [sf]+ \"$take\"|/soundforge/error" 600
 
 cat "$heard"
 oscsend "$host" "$port" /soundforge/unsubscribe i "$listen"

@@ -20,7 +20,7 @@ from typing import Any
 
 from soundforge import DeviceError
 from soundforge.requests import Event
-from soundforge_bridges.midi.dispatch import Dispatcher
+from soundforge_bridges.midi.dispatch import ORIGIN, Dispatcher
 from soundforge_bridges.midi.inbox import Inbox
 from soundforge_bridges.midi.lights import Lights
 from soundforge_bridges.midi.map import DEFAULT
@@ -49,7 +49,7 @@ class MidiBridge:
         presets: texts for Program Change.
         clock: hears of MIDI clock, or None.
         system: makes the access to the machine's MIDI; another one in tests.
-        report: hears of everything a user should know, one line each.
+        report: hears of everything a user should know, one line each; by default the session's notices.
 
     Raises:
         SettingsError: the map file is wrong.
@@ -60,7 +60,7 @@ class MidiBridge:
                  system: Callable[[], MidiSystem] = MidiSystem, report: Callable[[str], None] | None = None) -> None:
         self.map = read_map(map_file) if map_file else DEFAULT
         self._session, self._wanted, self._wanted_output = session, tuple(inputs), output
-        self._report = report or log.warning
+        self._report = report or self._notice
         self._dispatcher = Dispatcher(session, self.map, presets, self._report)
         self._lights = Lights(self.map)
         self._inbox = Inbox(self._wake)
@@ -181,6 +181,9 @@ class MidiBridge:
         if self._worker is None or self._loop is None:
             raise DeviceError("the MIDI bridge is stopped")
         return await self._loop.run_in_executor(self._worker, call, *arguments)
+
+    def _notice(self, line: str) -> None:
+        self._session.notice("warning", line, ORIGIN)
 
     def _tell(self, what: str, line: str) -> None:
         if what not in self._told:
