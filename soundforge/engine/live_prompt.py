@@ -24,6 +24,7 @@ from soundforge.engine.model import LanguageModelRuntime
 from soundforge.engine.render import new_length
 from soundforge.engine.sampling import UniformStream
 from soundforge.engine.stream import AudioStream, stream_generation
+from soundforge.engine.threads import StepThreads
 from soundforge.engine.window import Window
 from soundforge.errors import AudioError
 from soundforge.interfaces import GeneratedChunk
@@ -105,7 +106,7 @@ class LivePrompt:
         tail = round(TAIL_SECONDS * codec.sample_rate)
         piece = torch.from_numpy(np.concatenate(self._waiting, axis=1))[None]
         self._waiting, self._n_waiting = [], 0
-        with torch.inference_mode():
+        with torch.inference_mode(), StepThreads(self.runtime.decoder.threads):
             codes = self._stream.encode(piece)[:, :self.runtime.n_codebooks].cpu()
             if codes.shape[-1]:
                 decoded = self._stream.decode(codes)[0].cpu().float().numpy()

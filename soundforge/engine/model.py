@@ -11,6 +11,7 @@ from soundforge.audio import Waveform
 from soundforge.engine.conditions import ConditionBank, FindConditioner, PreparedConditions
 from soundforge.engine.delay_pattern import DelayPattern
 from soundforge.engine.fusing import Fuser
+from soundforge.engine.threads import threads_for
 from soundforge.engine.window import Decoder
 from soundforge.errors import CheckpointError, RequestError
 from soundforge.interfaces import Codec, ConditionContext, LanguageModelParts
@@ -42,7 +43,8 @@ class LanguageModelRuntime:
                                   f"delays and a codec of {parts.codec.n_codebooks} codebooks; they must agree")
         lm.eval().requires_grad_(False)
         weight = lm.out_norm.weight
-        if weight.device.type == "cpu" and sum(p.nbytes for p in lm.parameters()) <= LAYOUT_LIMIT_BYTES:
+        nbytes = sum(p.nbytes for p in lm.parameters())
+        if weight.device.type == "cpu" and nbytes <= LAYOUT_LIMIT_BYTES:
             lm.lay_out_for_steps()
         self.parts = parts
         self.name = parts.name
@@ -51,7 +53,7 @@ class LanguageModelRuntime:
         pattern = DelayPattern(parts.delays, lm.config.special_token)
         fuser = Fuser(parts.slots, lm.config.d_model, mask_cross=parts.layout == "transformers",
                       device=weight.device, dtype=torch.float32)
-        self.decoder = Decoder(lm, pattern, fuser, parts.codec.frame_rate_hz)
+        self.decoder = Decoder(lm, pattern, fuser, parts.codec.frame_rate_hz, threads_for(nbytes, weight.device))
         self.conditions = ConditionBank(parts.name, [s.slot for s in parts.slots], find, pattern.max_delay)
         self.lock = threading.RLock()
 

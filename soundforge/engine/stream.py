@@ -11,6 +11,7 @@ from torch import Tensor
 from soundforge.audio import Samples
 from soundforge.engine.generate import Generation
 from soundforge.engine.level_hold import LevelHold
+from soundforge.engine.threads import StepThreads
 from soundforge.interfaces import Codec, CodecStream, GeneratedChunk
 
 FIRST_FRAMES = 3
@@ -83,17 +84,20 @@ def stream_generation(generation: Generation, audio: AudioStream, *, n_samples: 
         first_sample: where in the new audio the first sample stands that `audio` hands out.
     """
     hop = generation.runtime.codec.hop_length
+    threads = generation.runtime.decoder.threads
     left = n_samples
     codes_since: list[Tensor] = []
     made = first_sample
     while True:
         done = generation.done
         if done:
-            samples: Tensor | None = audio.finish()
+            with StepThreads(threads):
+                samples: Tensor | None = audio.finish()
         else:
             codes = generation.step()
             codes_since.append(codes)
-            samples = audio.feed(codes)
+            with StepThreads(threads):
+                samples = audio.feed(codes)
         if samples is not None and (samples.shape[-1] or done):
             pieces = samples.cpu().float().numpy()
             if level is not None:

@@ -17,6 +17,7 @@ from soundforge.engine.delay_pattern import UNKNOWN, DelayPattern
 from soundforge.engine.fusing import Fuser
 from soundforge.engine.guidance import GuidancePlan, plan_guidance
 from soundforge.engine.sampling import UniformStream, is_greedy, sample_tokens
+from soundforge.engine.threads import StepThreads
 from soundforge.nn.kv_cache import DecodeState
 from soundforge.nn.language_model import FusedInputs, LanguageModel
 from soundforge.requests import SamplingParams
@@ -30,6 +31,7 @@ class Decoder:
     pattern: DelayPattern
     fuser: Fuser
     frame_rate_hz: float
+    threads: int | None = None
 
 
 @dataclass
@@ -130,7 +132,8 @@ class Window:
         for part in self._passes:
             copies = columns if len(part.rows) == 1 else columns.repeat(len(part.rows), 1, 1)
             sum_at = None if part.fused.sum is None else part.fused.sum[:, self._fed:stop]
-            logits.append(self.decoder.lm.step(copies, part.state, part.fused, sum_at))
+            with StepThreads(self.decoder.threads):
+                logits.append(self.decoder.lm.step(copies, part.state, part.fused, sum_at))
         self._fed = stop
         stacked = logits[0] if len(logits) == 1 else torch.cat(logits)
         if len(self._plan.rows) > 1:
