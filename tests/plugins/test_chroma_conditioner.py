@@ -129,6 +129,8 @@ def test_source_separation_is_used_and_checked() -> None:
     assert len(seen) == 1 and set(_conditioner().encode([prepared], where).values[0].argmax(-1).tolist()) == {4}
     with pytest.raises(ConditionError, match="came as str, expected a callable"):
         _conditioner().prepare(_tone(440, 1.0), context(options={"source_separation": "demucs"}))
+    with pytest.raises(ConditionError, match="got option 'demucs', expected source_separation"):
+        _conditioner().prepare(None, context(options={"demucs": True}))
     with pytest.raises(ConditionError, match="gave a int"):
         _conditioner().prepare(_tone(440, 1.0), context(options={"source_separation": lambda wave: 3}))
     with pytest.raises(AudioError):

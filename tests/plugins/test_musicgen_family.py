@@ -165,14 +165,17 @@ def _full_size(golden: Path, folder: Path, *, width: int, heads: int, layers: in
     xp["transformer_lm"].update(dim=width, num_heads=heads, num_layers=layers, card=2048)
     state = {}
     for name, tensor in package["best_state"].items():
+        shape = list(tensor.shape)
+        if name.endswith("output_proj.weight") and name.startswith("condition_provider"):
+            shape = [width, t5_width if ".description." in name else shape[1]]
+        elif name.endswith("spec.window"):
+            state[name] = tensor
+            continue
+        else:
+            shape = [width * (n // 64) if n % 64 == 0 else n for n in shape]
+            shape[0] = 2048 if name.startswith("linears.") else 2049 if name.startswith("emb.") else shape[0]
         if ".layers.0." in name or ".layers." not in name:
-            shape = [width * (n // 64) if n % 64 == 0 else n for n in tensor.shape]
-            shape = [2049 if name.startswith("emb.") and n == 129 else n for n in shape]
-            shape[0] = 2048 if name.startswith("linears.") else shape[0]
-            if name.endswith("description.output_proj.weight"):
-                shape[1] = t5_width
-            copies = range(layers) if ".layers.0." in name else [0]
-            for index in copies:
+            for index in range(layers) if ".layers.0." in name else [0]:
                 state[name.replace(".layers.0.", f".layers.{index}.")] = (torch.randn(shape) * 0.02).half()
     torch.save({**package, "best_state": state, "xp.cfg": yaml.safe_dump(xp)}, folder / "state_dict.bin")
     return load_musicgen(FolderHost(), folder, LoadOptions())
@@ -194,4 +197,25 @@ def test_musicgen_small_at_its_real_size(golden: Path, tmp_path: Path, host: Plu
     assert peak_bytes < 1.7 * 4 * n_parameters, peak_bytes / n_parameters
     with sf.load(folder, device="cpu", host=host) as engine:
         clip = engine.generate("calm piano", seconds=0.1, seed=1)
+        assert clip.codes is not None and clip.codes.shape == (4, 5) and clip.codes.max() < 2048
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("golden", "width", "heads", "t5_width", "slots"), [
+    ("musicgen_melody", 1536, 24, 768, ["chroma", "text"]), ("audiogen", 1536, 24, 1024, ["text"]),
+    ("musicgen_text", 2048, 32, 768, ["text"]),
+], indirect=["golden"])
+def test_the_published_widths(golden: Path, tmp_path: Path, host: PluginHost, width: int, heads: int, t5_width: int,
+                              slots: list[str]) -> None:
+    """Melody and AudioGen medium, and large, with three of their 48 layers."""
+    folder = tmp_path / "wide"
+    parts = _full_size(golden, folder, width=width, heads=heads, layers=3, t5_width=t5_width)
+    assert [item.slot.name for item in parts.slots] == slots
+    per_layer = (12 if "chroma" in slots else 16) * width * width
+    counted = sum(p.numel() for p in parts.lm.parameters())
+    assert abs(counted - 3 * per_layer - 4 * (2048 + 2049) * width) < 20 * 3 * width
+    with sf.load(folder, device="cpu", host=host) as engine:
+        tone = sf.Waveform(np.sin(np.arange(32000) / 11).astype(np.float32), 32000)
+        conditions = {"chroma": tone} if "chroma" in slots else {}
+        clip = engine.generate("calm piano", seconds=0.1, seed=1, conditions=conditions)
         assert clip.codes is not None and clip.codes.shape == (4, 5) and clip.codes.max() < 2048

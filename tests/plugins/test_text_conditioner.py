@@ -95,6 +95,12 @@ def test_what_is_no_text_is_refused(golden: Path, value: Any, words: str) -> Non
         conditioner_of(LmCase(golden).parts, "text").prepare(value, context())
 
 
+@pytest.mark.parametrize("golden", ["musicgen_text"], indirect=True)
+def test_there_are_no_options(golden: Path) -> None:
+    with pytest.raises(ConditionError, match="got option 'language', but takes none"):
+        conditioner_of(LmCase(golden).parts, "text").prepare("calm piano", context(options={"language": "fr"}))
+
+
 @pytest.mark.parametrize("value", ["\x00", "🎷" * 50, "\ud800", "a\nb\tc", "¹²³ ﬁne ℃", "́" * 100])
 @pytest.mark.parametrize("golden", ["musicgen_text", "hf_musicgen"], indirect=True)
 def test_odd_texts_do_not_crash(golden: Path, value: str) -> None:

@@ -48,6 +48,9 @@ class ChromaConditioner:
 
     def prepare(self, value: Any, context: ConditionContext) -> Tensor | None:
         """A Waveform or Clip as mono samples `[T]` at the extractor's rate; None stays None."""
+        unknown = sorted(set(context.options) - {"source_separation"})
+        if unknown:
+            raise ConditionError(f"condition {self._name!r} got option {unknown[0]!r}, expected source_separation")
         if value is None:
             return None
         if isinstance(value, Clip):

@@ -33,6 +33,9 @@ class TextConditioner:
 
     def prepare(self, value: Any, context: ConditionContext) -> list[int] | None:
         """Token ids of a text; None for None and "" (and only these: a blank is a description)."""
+        if context.options:
+            raise ConditionError(f"condition {self._name!r} got option {next(iter(context.options))!r}, "
+                                 "but takes none")
         if value is None or value == "":
             return None
         if not isinstance(value, str):
