@@ -182,7 +182,9 @@ class LanguageModel(nn.Module):
 
     def set_cross(self, state: DecodeState, fused: FusedInputs) -> None:
         """Give `state` the cross-attended condition of `fused`, from its next step on."""
-        if not self.config.cross_attention or fused.cross is None:
+        # Attention to nothing but zero vectors adds zero, exactly, where no layer has a bias: it is left out.
+        idle = fused.cross is None or not (self.config.bias_attention or bool(fused.cross.any()))
+        if not self.config.cross_attention or fused.cross is None or idle:
             state.cross_keys_values, state.cross_mask = None, None
             return
         source = fused.cross.to(self.out_norm.weight.dtype)

@@ -102,6 +102,19 @@ def test_a_row_with_nothing_to_attend_to_equals_zero_vectors() -> None:
     torch.testing.assert_close(masked, unmasked)
 
 
+def test_attention_to_zero_vectors_is_left_out_without_changing_a_bit() -> None:
+    model = make_model()
+    codes, _ = make_inputs(1, prefix=0)
+    nothing = FusedInputs(cross=torch.zeros(1, 3, 32))
+    with torch.inference_mode():
+        state = model.new_state(1, LENGTH, nothing)
+        assert state.cross_keys_values is None
+        logits = model.step(codes, state, nothing)
+        torch.testing.assert_close(logits, model(codes, nothing)[:, :, -1], rtol=0, atol=0)
+        biased = make_model(LanguageModelConfig(**SMALL.to_dict() | {"bias_attention": True}))
+        assert biased.new_state(1, LENGTH, nothing).cross_keys_values is not None
+
+
 def test_a_padded_row_with_mask_equals_the_row_alone() -> None:
     model = make_model()
     codes, fused = make_inputs(1, prefix=0)
