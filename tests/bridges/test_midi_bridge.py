@@ -233,6 +233,9 @@ class System:
     def close(self, port: Port) -> None:
         port.close()
 
+    def shut_down(self) -> None:
+        self.names = []
+
     def open_output(self, name: str) -> Port:
         self.opened[name] = Port()
         return self.opened[name]

@@ -110,6 +110,8 @@ class MidiBridge:
             if self._system is not None:
                 for port in ports:
                     await asyncio.get_running_loop().run_in_executor(worker, self._system.close, port)
+                await asyncio.get_running_loop().run_in_executor(worker, self._system.shut_down)
+                self._system = None
             worker.shutdown(wait=False)
 
     # --- ports come and go ---------------------------------------------------------------------------------

@@ -40,7 +40,8 @@ class MidiSystem:
         for name in [named] if named else ["mido.backends.rtmidi", JACK_BACKEND]:
             try:
                 self._backend = mido.Backend(name, load=True)
-                self._list_inputs, self._list_outputs = _listers(self._backend)
+                self._listers = _listers(self._backend)
+                self._list_inputs, self._list_outputs = self._listing()
             except _TROUBLE as error:
                 trouble = trouble or error
                 continue
@@ -77,6 +78,17 @@ class MidiSystem:
                 port.close()
             except _TROUBLE as error:
                 log.debug("closing a MIDI port failed: %s", error)
+
+    def shut_down(self) -> None:
+        """Give back what listing needs; call it last. A JACK server may wait for a client that just vanished."""
+        listers, self._listers = self._listers, ()
+        for lister in listers:
+            lister.delete()
+
+    def _listing(self) -> tuple[Callable[[], list[str]], Callable[[], list[str]]]:
+        if self._listers:
+            return self._listers[0].get_ports, self._listers[1].get_ports
+        return self._backend.get_input_names, self._backend.get_output_names
 
     def _open_input(self, what: str, name: str, callback: Callback, **options: Any) -> Any:
         with self._quiet():
@@ -117,18 +129,18 @@ class MidiSystem:
                               "(soundforge devices lists them)") from error
 
 
-def _listers(backend: Any) -> tuple[Callable[[], list[str]], Callable[[], list[str]]]:
-    """Functions that list inputs and outputs.
+def _listers(backend: Any) -> tuple[Any, ...]:
+    """An input and an output of python-rtmidi that are never opened, for listing; () with other back ends.
 
     mido makes and closes two clients for every list, and we look every two seconds (see `MidiSystem._quiet` for what
     that can do). So two clients are made once and asked again and again.
     """
     module = backend.module
     if not hasattr(module, "rtmidi"):
-        return backend.get_input_names, backend.get_output_names
+        return ()
     api = getattr(module.rtmidi, f"API_{backend.api}") if backend.api else module.rtmidi.API_UNSPECIFIED
-    return (module.rtmidi.MidiIn(rtapi=api, name="SoundForge-list").get_ports,
-            module.rtmidi.MidiOut(rtapi=api, name="SoundForge-list").get_ports)
+    return (module.rtmidi.MidiIn(rtapi=api, name="SoundForge-list"),
+            module.rtmidi.MidiOut(rtapi=api, name="SoundForge-list"))
 
 
 def match(wanted: str, names: list[str]) -> str | None:
