@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,12 @@ class LmCase:
     @cached_property
     def parts(self) -> LanguageModelParts:
         return load_musicgen(FolderHost(), self.folder, LoadOptions())
+
+
+@cache
+def lm_case(folder: Path) -> LmCase:
+    """A case, loaded once; nobody may change it."""
+    return LmCase(folder)
 
 
 def slot_of(parts: LanguageModelParts, name: str) -> SlotWeights:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from lm_cases import FolderHost, LmCase, conditioner_of, context, projected, slot_of, teacher_forced
+from lm_cases import FolderHost, conditioner_of, context, lm_case, projected, slot_of, teacher_forced
 from torch import Tensor
 
 from soundforge.checkpoints.audiocraft import load_audiocraft, referenced_folder
@@ -24,7 +24,7 @@ from soundforge.nn.stereo_codec import StereoCodec
 
 @pytest.mark.parametrize("golden", ["musicgen_text"], indirect=True)
 def test_text_model_computes_the_references_logits(golden: Path) -> None:
-    case = LmCase(golden)
+    case = lm_case(golden)
     text, item = conditioner_of(case.parts, "text"), slot_of(case.parts, "text")
     rows = [text.prepare(value, context()) for value in case.about["texts"]]
     valid = case["out.tf_mask"].bool()[..., None]
@@ -36,7 +36,7 @@ def test_text_model_computes_the_references_logits(golden: Path) -> None:
 
 @pytest.mark.parametrize("golden", ["musicgen_melody", "musicgen_style"], indirect=True)
 def test_prefix_models_compute_the_references_logits(golden: Path) -> None:
-    case = LmCase(golden)
+    case = lm_case(golden)
     parts = case.parts
     text = conditioner_of(parts, "text")
     wave_slot = parts.slots[0].slot.name
@@ -57,7 +57,7 @@ def test_prefix_models_compute_the_references_logits(golden: Path) -> None:
 
 @pytest.mark.parametrize("golden", ["musicgen_stereo"], indirect=True)
 def test_stereo_interleaves_the_codec_and_pairs_the_delays(golden: Path) -> None:
-    case = LmCase(golden)
+    case = lm_case(golden)
     parts = case.parts
     assert isinstance(parts.codec, StereoCodec) and parts.codec.channels == 2
     assert list(parts.delays) == case.about["delays"]
@@ -79,7 +79,7 @@ def test_stereo_interleaves_the_codec_and_pairs_the_delays(golden: Path) -> None
 ], indirect=["golden"])
 def test_slots_window_and_defaults(golden: Path, window: float, stride: float,
                                    slots: list[tuple[str, str, str]]) -> None:
-    parts = LmCase(golden).parts
+    parts = lm_case(golden).parts
     assert (parts.window_seconds, parts.stride_seconds) == (window, stride)
     assert [(s.slot.name, s.slot.fuse, s.slot.source_name) for s in parts.slots] == slots
     assert parts.defaults["cfg"] == 3.0 and parts.defaults["top_k"] == 250
@@ -89,7 +89,7 @@ def test_slots_window_and_defaults(golden: Path, window: float, stride: float,
 
 @pytest.mark.parametrize("golden", ["musicgen_style"], indirect=True)
 def test_a_codec_that_is_only_named_is_taken_from_the_folder_beside(golden: Path, tmp_path: Path) -> None:
-    assert LmCase(golden).parts.codec.codebook_size == 64
+    assert lm_case(golden).parts.codec.codebook_size == 64
     shutil.copytree(golden, tmp_path / "moved")
     shutil.rmtree(tmp_path / "moved" / "encodec_32khz")
     with pytest.raises(NotCachedError, match="facebook/encodec_32khz"):
@@ -132,7 +132,7 @@ def test_the_other_attention_layout_is_read(golden: Path, tmp_path: Path) -> Non
                 if f".{part}." in name:
                     state[name.replace(f".{part}.", f".{part}.mha.")] = state.pop(name)
 
-    ours, theirs = LmCase(golden).parts.lm, _load(_changed(golden, tmp_path / "mha", rename)).lm
+    ours, theirs = lm_case(golden).parts.lm, _load(_changed(golden, tmp_path / "mha", rename)).lm
     for name, tensor in ours.state_dict().items():
         assert torch.equal(tensor, theirs.state_dict()[name]), name
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from lm_cases import LmCase, conditioner_of, context, projected, slot_of
+from lm_cases import LmCase, conditioner_of, context, lm_case, projected, slot_of
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -50,7 +50,7 @@ def _logits(case: LmCase, parts: LanguageModelParts, waves: bool = True) -> Tens
 
 @pytest.mark.parametrize("golden", ALL, indirect=True)
 def test_logits_are_the_references(golden: Path) -> None:
-    case = LmCase(golden)
+    case = lm_case(golden)
     case.close("out.logits", _logits(case, case.parts))
     if "out.logits_text_only" in case.tensors:
         case.close("out.logits_text_only", _logits(case, case.parts, waves=False))
@@ -60,7 +60,7 @@ def test_logits_are_the_references(golden: Path) -> None:
     ("hf_musicgen", (0, 1, 2, 3), 1), ("hf_musicgen_stereo", (0, 0, 1, 1, 2, 2, 3, 3), 2),
 ], indirect=["golden"])
 def test_codec_delays_and_window(golden: Path, delays: tuple[int, ...], channels: int) -> None:
-    case = LmCase(golden)
+    case = lm_case(golden)
     parts = case.parts
     assert (parts.delays, parts.codec.channels, parts.layout) == (delays, channels, "transformers")
     assert (parts.window_seconds, parts.stride_seconds, parts.defaults["cfg"]) == (30.0, 18.0, 3.0)
@@ -118,7 +118,7 @@ def test_shards_are_read_as_one(golden: Path, copied: Path) -> None:
         save_file({name: tensors[name] for name in own}, copied / file)
     index = {"weight_map": {name: file for file, own in shards.items() for name in own}}
     (copied / "model.safetensors.index.json").write_text(json.dumps(index))
-    case = LmCase(golden)
+    case = lm_case(golden)
     case.close("out.logits", _logits(case, _load(copied)))
     (copied / "model-00002-of-00002.safetensors").unlink()
     with pytest.raises(CheckpointError, match="model-00002-of-00002"):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from lm_cases import FolderHost, LmCase, conditioner_of, context
+from lm_cases import FolderHost, conditioner_of, context, lm_case
 from safetensors.torch import load_file, save_file
 
 from soundforge.checkpoints.codecs import load_codec_folder
@@ -32,7 +32,7 @@ def _load(folder: Path) -> LanguageModelParts:
 
 @pytest.mark.parametrize("golden", EACH, indirect=True)
 def test_everything_comes_back_exactly(golden: Path, tmp_path: Path) -> None:
-    case, folder = LmCase(golden), tmp_path / "native"
+    case, folder = lm_case(golden), tmp_path / "native"
     save_native(case.parts, folder)
     assert layout_of(folder) == "native"
     back = load_musicgen(FolderHost(), folder, LoadOptions())
@@ -61,7 +61,7 @@ def test_everything_comes_back_exactly(golden: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("golden", "kept"), [("audiogen", "float16"), ("hf_musicgen", "float32")], indirect=["golden"])
 def test_precision_is_the_smallest_that_loses_nothing(golden: Path, tmp_path: Path, kept: str) -> None:
-    save_native(LmCase(golden).parts, tmp_path / "native")
+    save_native(lm_case(golden).parts, tmp_path / "native")
     assert json.loads((tmp_path / "native" / "config.json").read_text())["dtype"] == kept
     stored = load_file(tmp_path / "native" / "model.safetensors")["lm.out_norm.weight"]
     assert stored.dtype == getattr(torch, kept)
@@ -95,13 +95,13 @@ def test_a_failed_write_leaves_nothing(golden: Path, tmp_path: Path, monkeypatch
 
     monkeypatch.setattr("soundforge.checkpoints.native._write_tensors", full_disk)
     with pytest.raises(CheckpointError, match="No space left"):
-        save_native(LmCase(golden).parts, tmp_path / "native")
+        save_native(lm_case(golden).parts, tmp_path / "native")
     assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture
 def native(golden: Path, tmp_path: Path) -> Path:
-    save_native(LmCase(golden).parts, tmp_path / "native")
+    save_native(lm_case(golden).parts, tmp_path / "native")
     return tmp_path / "native"
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from lm_cases import FolderHost, LmCase, conditioner_of, context, projected, slot_of
+from lm_cases import FolderHost, conditioner_of, context, lm_case, projected, slot_of
 
 from soundforge import Clip, Waveform
 from soundforge.errors import AudioError, CheckpointError, ConditionError
@@ -33,7 +33,7 @@ def _conditioner(length: int | None = 235, window: int = 1 << 14) -> ChromaCondi
 
 @pytest.mark.parametrize("golden", ["musicgen_melody"], indirect=True)
 def test_features_are_the_references(golden: Path) -> None:
-    case = LmCase(golden)
+    case = lm_case(golden)
     chroma = conditioner_of(case.parts, "chroma")
     case.close("out.chroma_norm", chroma.extractor.normalised(case["in.melody_wav"]))
     case.close("out.chroma", chroma.extractor.one_hot(case["in.melody_wav"]))
@@ -42,7 +42,7 @@ def test_features_are_the_references(golden: Path) -> None:
 
 @pytest.mark.parametrize("golden", ["musicgen_melody"], indirect=True)
 def test_conditions_with_and_without_melody_are_the_references(golden: Path) -> None:
-    case = LmCase(golden)
+    case = lm_case(golden)
     chroma, item = conditioner_of(case.parts, "chroma"), slot_of(case.parts, "chroma")
     melody = chroma.prepare(case.wave("in.melody_wav"), context())
     mixed = chroma.encode([melody, None], context())
@@ -53,7 +53,7 @@ def test_conditions_with_and_without_melody_are_the_references(golden: Path) -> 
 
 @pytest.mark.parametrize("golden", ["hf_musicgen_melody"], indirect=True)
 def test_the_transformers_variant_is_the_references(golden: Path) -> None:
-    case = LmCase(golden)
+    case = lm_case(golden)
     chroma = conditioner_of(case.parts, "chroma")
     waves = [chroma.prepare(case.wave(name), context()) for name in ("in.melody_wav", "in.melody_wav_2")]
     for name, batch in (("in.input_features", waves), ("in.input_features_single", waves[:1])):
@@ -157,7 +157,7 @@ def test_within_the_window_the_features_are_tiled_instead() -> None:
 @pytest.mark.parametrize("golden", ["musicgen_melody"], indirect=True)
 def test_a_checkpoint_trained_on_all_classes_gets_all(golden: Path) -> None:
     """AudioCraft's `argmax: false`: the features before the argmax; silence is zero then."""
-    case = LmCase(golden)
+    case = lm_case(golden)
     item = slot_of(case.parts, "chroma")
     slot = replace(item.slot, options={**item.slot.options, "argmax": False})
     setup = ConditionerSetup(slot, item.tensors, case.folder, "audiocraft", case.parts.config)

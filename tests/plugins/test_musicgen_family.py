@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from lm_cases import FolderHost, LmCase
+from lm_cases import FolderHost, lm_case
 from plugin_hosts import host_with
 
 import soundforge as sf
@@ -102,7 +102,7 @@ def test_every_checkpoint_loads_and_generates(golden: Path, host: PluginHost) ->
 ], indirect=["golden"])
 def test_melody_and_style_change_the_output(golden: Path, condition: str, wave: str, host: PluginHost) -> None:
     """The defect of released transformers: byte-identical output with and without the melody."""
-    audio = LmCase(golden).wave(wave)
+    audio = lm_case(golden).wave(wave)
     with sf.load(golden, device="cpu", host=host) as engine:
         keywords = {"seconds": 0.4, "temperature": 0.0, "seed": 3}
         without = engine.generate("calm piano", **keywords)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lm_cases import FolderHost, LmCase, conditioner_of, context, projected, slot_of
+from lm_cases import FolderHost, LmCase, conditioner_of, context, lm_case, projected, slot_of
 
 from soundforge import Waveform
 from soundforge.checkpoints.files import build_empty
@@ -35,7 +35,7 @@ def _waves(case: LmCase, style: Any) -> list[Any]:
 
 @CASE
 def test_every_stage_is_the_references(golden: Path) -> None:
-    case = LmCase(golden)
+    case = lm_case(golden)
     style = conditioner_of(case.parts, "style")
     waves = _waves(case, style)
     batch = torch.zeros(2, 1, waves[0].shape[0])
@@ -53,7 +53,7 @@ def test_every_stage_is_the_references(golden: Path) -> None:
 
 @CASE
 def test_conditions_and_masks_are_the_references(golden: Path) -> None:
-    case = LmCase(golden)
+    case = lm_case(golden)
     style, item = conditioner_of(case.parts, "style"), slot_of(case.parts, "style")
     waves = _waves(case, style)
     for name, batch, options in (
@@ -70,7 +70,7 @@ def test_conditions_and_masks_are_the_references(golden: Path) -> None:
 
 @CASE
 def test_the_excerpt_follows_the_seed_and_only_the_seed(golden: Path) -> None:
-    case = LmCase(golden)
+    case = lm_case(golden)
     style = conditioner_of(case.parts, "style")
     wave = style.prepare(case.wave("in.style_wav"), context())
     heard = {seed: style.encode([wave], context(seed=seed)).values for seed in range(6)}
@@ -82,7 +82,7 @@ def test_the_excerpt_follows_the_seed_and_only_the_seed(golden: Path) -> None:
 
 @CASE
 def test_an_excerpt_past_the_end_is_moved_back(golden: Path) -> None:
-    case = LmCase(golden)
+    case = lm_case(golden)
     style = conditioner_of(case.parts, "style")
     wave = style.prepare(case.wave("in.style_wav"), context())
     late = style.encode([wave], context(options={"excerpt_start_seconds": 3000.0})).values
@@ -92,7 +92,7 @@ def test_an_excerpt_past_the_end_is_moved_back(golden: Path) -> None:
 
 @CASE
 def test_beyond_the_window_the_wave_is_read_on_periodically(golden: Path) -> None:
-    case = LmCase(golden)
+    case = lm_case(golden)
     style = conditioner_of(case.parts, "style")
     wave = style.prepare(case.wave("in.style_wav"), context())
     options = {"excerpt_start_seconds": 0.25}
@@ -113,7 +113,7 @@ def test_beyond_the_window_the_wave_is_read_on_periodically(golden: Path) -> Non
 @CASE
 def test_options_out_of_range_are_refused_before_anything_is_computed(golden: Path, options: dict[str, Any],
                                                                       words: str) -> None:
-    case = LmCase(golden)
+    case = lm_case(golden)
     with pytest.raises(ConditionError, match=words):
         conditioner_of(case.parts, "style").prepare(case.wave("in.style_wav"), context(options=options))
 
@@ -126,7 +126,7 @@ def test_options_out_of_range_are_refused_before_anything_is_computed(golden: Pa
 @CASE
 def test_what_is_no_recording_is_refused(golden: Path, value: Any, words: str) -> None:
     with pytest.raises(ConditionError, match=words):
-        conditioner_of(LmCase(golden).parts, "style").prepare(value, context())
+        conditioner_of(lm_case(golden).parts, "style").prepare(value, context())
 
 
 def _setup(case: LmCase, **options: Any) -> ConditionerSetup:
@@ -149,12 +149,12 @@ def _setup(case: LmCase, **options: Any) -> ConditionerSetup:
 def test_a_checkpoint_that_does_not_fit_is_refused(golden: Path, options: dict[str, Any], error: type[Exception],
                                                    words: str) -> None:
     with pytest.raises(error, match=words):
-        make_style_conditioner(FolderHost(), _setup(LmCase(golden), **options))
+        make_style_conditioner(FolderHost(), _setup(lm_case(golden), **options))
 
 
 @CASE
 def test_missing_weights_are_listed(golden: Path) -> None:
-    setup = _setup(LmCase(golden))
+    setup = _setup(lm_case(golden))
     tensors = {name: t for name, t in setup.tensors.items() if "layers.2._codebook.embed" not in name}
     del tensors["transformer.layers.1.norm2.bias"]
     with pytest.raises(CheckpointError, match=r"missing: transformer\.layers\.1\.norm2\.bias, rvq\.codebooks"):

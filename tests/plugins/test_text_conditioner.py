@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from lm_cases import FolderHost, LmCase, conditioner_of, context, projected, slot_of
+from lm_cases import FolderHost, LmCase, conditioner_of, context, lm_case, projected, slot_of
 from safetensors.torch import load_file, save_file
 
 from soundforge.errors import CheckpointError, ConditionError, NotCachedError
@@ -27,7 +27,7 @@ def _setup(case: LmCase, folder: Path | None = None) -> ConditionerSetup:
 
 @pytest.mark.parametrize("golden", AUDIOCRAFT, indirect=True)
 def test_token_ids_are_the_references(golden: Path) -> None:
-    case = LmCase(golden)
+    case = lm_case(golden)
     text = conditioner_of(case.parts, "text")
     for words, ids in case.about["text_encoder"]["token_ids"].items():
         assert text.prepare(words, context()) == ids
@@ -36,7 +36,7 @@ def test_token_ids_are_the_references(golden: Path) -> None:
 @pytest.mark.parametrize("golden", ["musicgen_text"], indirect=True)
 def test_a_batch_with_null_texts_is_the_references(golden: Path) -> None:
     """None and "" are padded to the longest text, masked, and zero after the projection and its bias."""
-    case = LmCase(golden)
+    case = lm_case(golden)
     text = conditioner_of(case.parts, "text")
     condition = text.encode([text.prepare(value, context()) for value in case.about["text_batch"]], context())
     case.close("out.t5_hidden", condition.values)
@@ -49,7 +49,7 @@ def test_a_batch_with_null_texts_is_the_references(golden: Path) -> None:
     ("musicgen_melody", "out.desc_cond", "out.desc_mask"), ("audiogen", "out.text_cond", "out.text_mask"),
 ], indirect=["golden"])
 def test_projected_texts_are_the_references(golden: Path, cond: str, mask: str) -> None:
-    case = LmCase(golden)
+    case = lm_case(golden)
     text = conditioner_of(case.parts, "text")
     condition = text.encode([text.prepare(value, context()) for value in case.about["texts"]], context())
     case.close(cond, projected(slot_of(case.parts, "text"), condition))
@@ -58,7 +58,7 @@ def test_projected_texts_are_the_references(golden: Path, cond: str, mask: str) 
 
 @pytest.mark.parametrize("golden", ["hf_musicgen", "hf_musicgen_stereo", "hf_musicgen_melody"], indirect=True)
 def test_the_text_encoder_inside_a_checkpoint_is_the_references(golden: Path) -> None:
-    case = LmCase(golden)
+    case = lm_case(golden)
     text = conditioner_of(case.parts, "text")
     rows = [text.prepare(value, context()) for value in case.about["texts"]]
     condition = text.encode(rows, context())
@@ -69,7 +69,7 @@ def test_the_text_encoder_inside_a_checkpoint_is_the_references(golden: Path) ->
 
 @pytest.mark.parametrize("golden", ["musicgen_text"], indirect=True)
 def test_only_the_empty_text_is_null(golden: Path) -> None:
-    text = conditioner_of(LmCase(golden).parts, "text")
+    text = conditioner_of(lm_case(golden).parts, "text")
     assert text.prepare(None, context()) is None and text.prepare("", context()) is None
     assert text.prepare(" ", context()) is not None
     alone = text.encode([None, None], context())
@@ -78,7 +78,7 @@ def test_only_the_empty_text_is_null(golden: Path) -> None:
 
 @pytest.mark.parametrize("golden", ["musicgen_text"], indirect=True)
 def test_an_item_does_not_depend_on_its_neighbours_beyond_padding(golden: Path) -> None:
-    text = conditioner_of(LmCase(golden).parts, "text")
+    text = conditioner_of(lm_case(golden).parts, "text")
     short, long = text.prepare("calm piano", context()), text.prepare("a long text about an orchestra", context())
     alone = text.encode([short], context()).values[0]
     together = text.encode([long, short, None], context()).values[1, : alone.shape[0]]
@@ -92,19 +92,19 @@ def test_an_item_does_not_depend_on_its_neighbours_beyond_padding(golden: Path) 
 @pytest.mark.parametrize("golden", ["musicgen_text"], indirect=True)
 def test_what_is_no_text_is_refused(golden: Path, value: Any, words: str) -> None:
     with pytest.raises(ConditionError, match=words):
-        conditioner_of(LmCase(golden).parts, "text").prepare(value, context())
+        conditioner_of(lm_case(golden).parts, "text").prepare(value, context())
 
 
 @pytest.mark.parametrize("golden", ["musicgen_text"], indirect=True)
 def test_there_are_no_options(golden: Path) -> None:
     with pytest.raises(ConditionError, match="got option 'language', but takes none"):
-        conditioner_of(LmCase(golden).parts, "text").prepare("calm piano", context(options={"language": "fr"}))
+        conditioner_of(lm_case(golden).parts, "text").prepare("calm piano", context(options={"language": "fr"}))
 
 
 @pytest.mark.parametrize("value", ["\x00", "🎷" * 50, "\ud800", "a\nb\tc", "¹²³ ﬁne ℃", "́" * 100])
 @pytest.mark.parametrize("golden", ["musicgen_text", "hf_musicgen"], indirect=True)
 def test_odd_texts_do_not_crash(golden: Path, value: str) -> None:
-    text = conditioner_of(LmCase(golden).parts, "text")
+    text = conditioner_of(lm_case(golden).parts, "text")
     try:
         prepared = text.prepare(value, context())
     except ConditionError:
@@ -114,14 +114,14 @@ def test_odd_texts_do_not_crash(golden: Path, value: str) -> None:
 
 @pytest.mark.parametrize("golden", ["musicgen_text"], indirect=True)
 def test_without_t5_at_hand_the_hub_is_asked(golden: Path, tmp_path: Path) -> None:
-    case = LmCase(golden)
+    case = lm_case(golden)
     with pytest.raises(NotCachedError, match="t5-base"):
         make_text_conditioner(FolderHost(), _setup(case, tmp_path))
 
 
 @pytest.mark.parametrize("golden", ["musicgen_text"], indirect=True)
 def test_a_t5_of_another_width_is_refused(golden: Path) -> None:
-    case = LmCase(golden)
+    case = lm_case(golden)
     setup = _setup(case)
     with pytest.raises(CheckpointError, match="width 768, but the text encoder"):
         make_text_conditioner(FolderHost(), replace(setup, slot=replace(setup.slot, width=768)))
@@ -142,7 +142,7 @@ def test_a_damaged_text_encoder_is_an_error(golden: Path, tmp_path: Path, file: 
     if content is not None:
         (folder / file).write_bytes(content)
     with pytest.raises(CheckpointError, match=words):
-        make_text_conditioner(FolderHost(), _setup(LmCase(golden), tmp_path))
+        make_text_conditioner(FolderHost(), _setup(lm_case(golden), tmp_path))
 
 
 @pytest.mark.parametrize("golden", ["musicgen_text"], indirect=True)
@@ -156,8 +156,8 @@ def test_tensors_of_t5_that_do_not_fit_are_listed(golden: Path, tmp_path: Path) 
     (folder / "model.safetensors").unlink()
     save_file(tensors, folder / "model.safetensors")
     with pytest.raises(CheckpointError, match=r"missing encoder\.final_layer_norm\.weight, misshapen.*SelfAttention"):
-        make_text_conditioner(FolderHost(), _setup(LmCase(golden), tmp_path))
+        make_text_conditioner(FolderHost(), _setup(lm_case(golden), tmp_path))
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "num_heads": "two"}))
     with pytest.raises(CheckpointError, match="T5"):
-        make_text_conditioner(FolderHost(), _setup(LmCase(golden), tmp_path))
+        make_text_conditioner(FolderHost(), _setup(lm_case(golden), tmp_path))
