@@ -35,6 +35,7 @@ from soundforge.live.audio_protocol import (
 )
 from soundforge.live.mixer import Mixer
 from soundforge.live.offline_device import OfflineDevice
+from soundforge.live.priority import raise_process
 from soundforge.live.ring_buffer import RecordRing, RingBuffer
 from soundforge.live.shared_block import SharedBlock
 
@@ -169,6 +170,7 @@ def audio_main(pipe: Connection, setup: AudioSetup, handles: AudioHandles, posit
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the control process's to handle
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
+    raise_process()
     device: Device | None = None
     try:
         device = OfflineDevice(setup) if setup.offline else SoundCard(setup)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -28,19 +27,19 @@ from soundforge.live.engine_protocol import (
     QuitEngine,
 )
 from soundforge.live.engine_worker import EngineWorker
+from soundforge.live.priority import lower_process
 from soundforge.requests import CancelToken, GenerateRequest
 
 if TYPE_CHECKING:
     from soundforge.api import Engine
 
-NICENESS = 10
 WARM_SECONDS = 0.2
 
 
 def engine_main(pipe: Connection, setup: EngineSetup) -> None:
     """Entry of the process. It ends when it is told to, and at once when the control process is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the control process's to handle
-    lower_priority()
+    lower_process()
     lock = threading.Lock()
 
     def emit(event: object) -> None:
@@ -65,18 +64,6 @@ def engine_main(pipe: Connection, setup: EngineSetup) -> None:
     threading.Thread(target=read, name="engine inbox", daemon=True).start()
     worker.run()
     pipe.close()
-
-
-def lower_priority() -> None:
-    """Let audio go first where the system lets us say so."""
-    if hasattr(os, "nice"):
-        os.nice(NICENESS)
-    elif sys.platform == "win32":
-        import ctypes
-
-        below_normal = 0x4000
-        kernel = ctypes.windll.kernel32
-        kernel.SetPriorityClass(kernel.GetCurrentProcess(), below_normal)
 
 
 def choose_threads(wanted: int | None) -> int:

@@ -31,7 +31,7 @@ from soundforge.live.jobs import Job, JobBook
 from soundforge.live.transport import Transport
 from soundforge.requests import ClipEvent, Event, JobEvent
 
-PRIME_SECONDS = 0.05       # in the ring before a stream may start
+FAST_RTF = 2.5
 SAFE_RTF = 1.15            # an engine this fast stays ahead of the loudspeaker
 STOP_FADE_SECONDS = 0.01
 ATTACK_SECONDS = 0.001     # for streams that begin out of silence
@@ -136,8 +136,18 @@ class JobRunner:
     @property
     def lead_time_seconds(self) -> float:
         """How long before a bar line the engine must begin, to have sound and a little in hand on the line."""
-        ready = self.first_sound_seconds + PRIME_SECONDS / self._rtf
+        ready = self.first_sound_seconds + self.prime_seconds / self._rtf
         return 1.3 * ready / max(1.0 - 1.0 / max(self._rtf, 1.0), 0.15) + 0.1
+
+    @property
+    def prime_seconds(self) -> float:
+        """What must be in the ring before a stream may start.
+
+        Chunks double in length until they are a third of a second long, so what is in hand must last until the next
+        one, twice as long as the last, is computed.
+        """
+        rtf = max(min(self._rtf, self.last_rtf or self._rtf), 0.1)
+        return 0.02 + 0.16 / rtf if rtf >= FAST_RTF else 0.35 / rtf
 
     @property
     def sounding(self) -> bool:
@@ -243,7 +253,7 @@ class JobRunner:
         ready = ring.written - max(ring.position, job.count)
         if job.stream_closed or ring.end >= 0:
             return ready > 0
-        if ready < self._samples(PRIME_SECONDS) + self._audio.setup.block + PRIME_GUARD + job.lead_samples:
+        if ready < self._samples(self.prime_seconds) + self._audio.setup.block + PRIME_GUARD + job.lead_samples:
             return False
         if self._rtf >= SAFE_RTF or job.engine_done or job.endless:
             return True

@@ -17,6 +17,7 @@ from soundforge.audio import mix_channels, read, resample
 from soundforge.errors import DeviceError
 from soundforge.live.audio_protocol import AudioSetup, DeviceOpened
 from soundforge.live.mixer import Mixer
+from soundforge.live.priority import raise_thread
 from soundforge.live.wav_recorder import WavRecorder
 
 DEFAULT_RATE = 48_000
@@ -75,6 +76,7 @@ class OfflineDevice:
         return "" if self._recorder is None else self._recorder.failure
 
     def _run(self, mixer: Mixer) -> None:
+        raise_thread()
         period, heard = self.block / self.rate, 0
         due = time.perf_counter() + period
         try:
