@@ -5,7 +5,7 @@
       model.safetensors    lm.* · slot.NAME.weight · slot.NAME.bias · slot.NAME.tensors.*
       codec/               the codec (`codecs.save_codec_folder`); CONFIG says where when it is named otherwise
       text_encoder/        T5 with its tokenizer, when the source had them at hand
-      encodec_32khz/       the codec that a style condition listens with
+      encodec_32khz/       the codec that a style condition listens with, or MERT-v1-95M/
 
 Numbers round-trip exactly: weights are written in half precision only where that loses nothing. `layout` keeps
 the rules of the layout the checkpoint came from (whether padded text is attended to).
@@ -29,6 +29,7 @@ from soundforge.checkpoints.files import assign_state, build_empty, read_audiocr
 from soundforge.checkpoints.parts import check_codec, check_window, make_lm_config, reading, weights_dtype
 from soundforge.errors import CheckpointError, NotCachedError
 from soundforge.interfaces import Codec, LanguageModelParts, Slot, SlotWeights
+from soundforge.nn import mert
 from soundforge.nn.dac import DacCodec
 from soundforge.nn.encodec import EncodecCodec
 from soundforge.nn.language_model import LanguageModel, LanguageModelConfig
@@ -221,9 +222,13 @@ def _write_companions(parts: LanguageModelParts, mono: EncodecCodec | DacCodec, 
     """Text encoder, style codec and codec; returns the name of the codec's folder."""
     codec_folder = "codec"
     for item in parts.slots:
-        listens_with = item.slot.options.get("encodec_checkpoint")
+        listener_kind = item.slot.options.get("model_name")
+        listens_with = item.slot.options.get("encodec_checkpoint") if listener_kind == "encodec" else None
         if item.slot.conditioner == "text":
             _write_text_encoder(parts, item, folder / "text_encoder")
+        elif listener_kind == "mert" and parts.folder is not None:
+            name = mert.HUB_NAME.rsplit("/", 1)[-1]
+            _copy_files(parts.folder / name, folder / name)
         elif listens_with:
             last = str(listens_with).rstrip("/").rsplit("/", 1)[-1]
             try:
@@ -252,12 +257,7 @@ def _write_text_encoder(parts: LanguageModelParts, item: SlotWeights, folder: Pa
     """The T5 that the source brought along; one that comes from the hub is left there."""
     if parts.folder is None:
         return
-    beside = parts.folder / "text_encoder"
-    if beside.is_dir():
-        folder.mkdir()
-        for file in beside.iterdir():
-            if file.is_file():
-                shutil.copyfile(file, folder / file.name)
+    if _copy_files(parts.folder / "text_encoder", folder):
         return
     config = parts.config.get("text_encoder")
     if not item.tensors or not isinstance(config, Mapping):
@@ -269,6 +269,17 @@ def _write_text_encoder(parts: LanguageModelParts, item: SlotWeights, folder: Pa
     for name in _TOKENIZER_FILES:
         if (parts.folder / name).is_file():
             shutil.copyfile(parts.folder / name, folder / name)
+
+
+def _copy_files(source: Path, folder: Path) -> bool:
+    """The files of a folder, where there is one; without permissions, which may forbid writing."""
+    if not source.is_dir():
+        return False
+    folder.mkdir()
+    for file in source.iterdir():
+        if file.is_file():
+            shutil.copyfile(file, folder / file.name)
+    return True
 
 
 def _write_tensors(tensors: dict[str, Tensor], path: Path) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from soundforge.errors import CheckpointError
 
+HUB_NAME = "m-a-p/MERT-v1-95M"
 SAMPLE_RATE = 24000
 FRAME_RATE_HZ = 75.0
 

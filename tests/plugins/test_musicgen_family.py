@@ -16,6 +16,7 @@ from lm_cases import FolderHost, lm_case
 from plugin_hosts import host_with
 
 import soundforge as sf
+from soundforge.checkpoints.native import save_native
 from soundforge.errors import CheckpointError, NotCachedError
 from soundforge.host import PluginHost
 from soundforge.interfaces import LanguageModelParts, LoadOptions
@@ -219,3 +220,36 @@ def test_the_published_widths(golden: Path, tmp_path: Path, host: PluginHost, wi
         conditions = {"chroma": tone} if "chroma" in slots else {}
         clip = engine.generate("calm piano", seconds=0.1, seed=1, conditions=conditions)
         assert clip.codes is not None and clip.codes.shape == (4, 5) and clip.codes.max() < 2048
+
+
+@pytest.mark.parametrize("golden", ["musicgen_style"], indirect=True)
+def test_style_from_mert_loads_from_a_folder_beside(golden: Path, tmp_path: Path, host: PluginHost) -> None:
+    """The published style checkpoint listens with MERT: without it an error when loading, with it a clip."""
+    import yaml
+    from test_style_conditioner import MERT_CONFIG, mert_tensors
+
+    folder = tmp_path / "style"
+    shutil.copytree(golden, folder, copy_function=shutil.copyfile)
+    package = torch.load(golden / "state_dict.bin", weights_only=True)
+    xp = yaml.safe_load(package["xp.cfg"])
+    xp["conditioners"]["self_wav"]["style"].update(model_name="mert", ds_factor=15)
+    state = {name: t for name, t in package["best_state"].items() if ".self_wav.embed." not in name}
+    base = "condition_provider.conditioners.self_wav.embed"
+    state |= {f"{base}.weight": torch.randn(256, 768).half(), f"{base}.bias": torch.zeros(256).half()}
+    torch.save({**package, "best_state": state, "xp.cfg": yaml.safe_dump(xp)}, folder / "state_dict.bin")
+    with pytest.raises(NotCachedError, match="MERT"):
+        load_musicgen(FolderHost(), folder, LoadOptions())
+    (folder / "MERT-v1-95M").mkdir()
+    config = {**MERT_CONFIG, "hidden_size": 768}
+    (folder / "MERT-v1-95M" / "config.json").write_text(json.dumps(config))
+    torch.save(mert_tensors(config), folder / "MERT-v1-95M" / "pytorch_model.bin")
+    audio = lm_case(golden).wave("in.style_wav")
+    with sf.load(folder, device="cpu", host=host) as engine:
+        clips = [engine.generate("calm piano", seconds=0.2, seed=1, temperature=0.0, conditions=conditions)
+                 for conditions in ({}, {"style": audio})]
+        assert clips[0].codes is not None and clips[0].codes.shape == (4, 10)
+        assert not np.array_equal(clips[0].codes, clips[1].codes)
+    save_native(load_musicgen(FolderHost(), folder, LoadOptions()), tmp_path / "native")
+    with sf.load(tmp_path / "native", device="cpu", host=host) as engine:
+        again = engine.generate("calm piano", seconds=0.2, seed=1, temperature=0.0, conditions={"style": audio})
+        assert np.array_equal(again.codes, clips[1].codes)

@@ -178,7 +178,7 @@ def test_the_published_shapes_are_what_the_names_say() -> None:
 # --- MERT ---------------------------------------------------------------------------------------------------
 
 # The published configuration with fewer and narrower layers.
-_MERT: dict[str, Any] = {
+MERT_CONFIG: dict[str, Any] = {
     "model_type": "mert_model", "architectures": ["MERTModel"], "auto_map": {"AutoModel": "modeling_MERT.MERTModel"},
     "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48,
     "conv_dim": [8] * 7, "conv_kernel": [10, 3, 3, 3, 3, 2, 2], "conv_stride": [5, 2, 2, 2, 2, 2, 2],
@@ -188,10 +188,10 @@ _MERT: dict[str, Any] = {
 }
 
 
-def _mert_tensors() -> dict[str, torch.Tensor]:
+def mert_tensors(config: dict[str, Any] = MERT_CONFIG) -> dict[str, torch.Tensor]:
     from transformers import HubertConfig, HubertModel
 
-    plain = {k: v for k, v in _MERT.items() if k not in ("model_type", "architectures", "auto_map", "sample_rate",
+    plain = {k: v for k, v in config.items() if k not in ("model_type", "architectures", "auto_map", "sample_rate",
                                                           "feature_extractor_cqt", "deepnorm", "attention_relax")}
     torch.manual_seed(0)
     state = HubertModel(HubertConfig(**plain)).state_dict()
@@ -202,7 +202,7 @@ def _mert_tensors() -> dict[str, torch.Tensor]:
 
 
 def test_mert_runs_at_75_frames_a_second_without_remote_code() -> None:
-    mert = MertFeatures(_MERT, _mert_tensors(), source="mert")
+    mert = MertFeatures(MERT_CONFIG, mert_tensors(), source="mert")
     features = mert(torch.randn(2, 3 * 24000, generator=torch.Generator().manual_seed(0)) * 0.1)
     assert features.shape == (2, 224, 24) and bool(torch.isfinite(features).all())
 
@@ -213,7 +213,7 @@ def test_style_from_mert_has_the_published_rates() -> None:
     torch.manual_seed(0)
     encoder = StyleEncoder(config).eval()
     torch.nn.init.normal_(encoder.rvq.codebooks)  # type: ignore[union-attr]
-    mert = MertFeatures(_MERT, _mert_tensors(), source="mert")
+    mert = MertFeatures(MERT_CONFIG, mert_tensors(), source="mert")
     style = StyleConditioner(encoder, lambda wave: mert(wave[:, 0, : 72000]), StyleSettings(feature_rate_hz=75.0,
                                                                                             n_books=0))
     wave = style.prepare(Waveform(np.zeros(96000, dtype=np.float32), 32000), context())
@@ -228,4 +228,4 @@ def test_style_from_mert_has_the_published_rates() -> None:
 ])
 def test_other_merts_are_refused(change: dict[str, Any], words: str) -> None:
     with pytest.raises(CheckpointError, match=words):
-        MertFeatures({**_MERT, **change}, _mert_tensors(), source="mert")
+        MertFeatures({**MERT_CONFIG, **change}, mert_tensors(), source="mert")

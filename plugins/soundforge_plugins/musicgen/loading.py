@@ -7,12 +7,13 @@ from pathlib import Path
 import torch
 
 from soundforge.checkpoints import catalog, hub
-from soundforge.checkpoints.audiocraft import load_audiocraft
+from soundforge.checkpoints.audiocraft import load_audiocraft, referenced_folder
 from soundforge.checkpoints.codecs import codec_from_transformers
 from soundforge.checkpoints.huggingface import load_huggingface
 from soundforge.checkpoints.native import load_native, quantization_of
 from soundforge.errors import CheckpointError
 from soundforge.interfaces import Codec, Host, LanguageModelParts, LoadOptions
+from soundforge.nn import mert
 from soundforge_plugins.musicgen.recognise import layout_of
 
 
@@ -43,15 +44,18 @@ def load_musicgen(host: Host, folder: Path | None, options: LoadOptions) -> Lang
     else:
         raise CheckpointError(f"{folder} is no MusicGen checkpoint; expected state_dict.bin with "
                               "compression_state_dict.bin, or config.json with safetensors")
-    _find_text_encoder(host, parts)
+    _find_companions(host, parts)
     if torch.device(options.device).type == "cuda":  # Apple's GPU garbles EnCodec's transposed convolutions
         parts.codec.to(options.device)
     return parts
 
 
-def _find_text_encoder(host: Host, parts: LanguageModelParts) -> None:
-    """Fetch the T5 that the checkpoint only names now, rather than in the middle of the first request."""
+def _find_companions(host: Host, parts: LanguageModelParts) -> None:
+    """Fetch the networks that the checkpoint only names now, rather than in the middle of the first request."""
     for item in parts.slots:
+        slot = item.slot
         beside = parts.folder is not None and (parts.folder / "text_encoder").is_dir()
-        if item.slot.conditioner == "text" and not beside and not item.tensors:
-            host.resolve(str(item.slot.options.get("name", "t5-base")))
+        if slot.conditioner == "text" and not beside and not item.tensors:
+            host.resolve(str(slot.options.get("name", "t5-base")))
+        elif slot.conditioner == "style" and slot.options.get("model_name") == "mert":
+            referenced_folder(mert.HUB_NAME, parts.folder, host.resolve)

@@ -20,7 +20,6 @@ from soundforge.nn import mert
 from soundforge.nn.style import SCALES, StyleConfig, StyleEncoder
 from soundforge_plugins.style.conditioner import StyleConditioner, StyleSettings
 
-_MERT = "m-a-p/MERT-v1-95M"
 _BOOK = re.compile(r"^rvq\.vq\.layers\.(\d+)\._codebook\.(embed|inited|cluster_size|embed_avg)$")
 
 
@@ -105,7 +104,7 @@ def _codec_features(codec: Codec) -> Callable[[Tensor], Tensor]:
 
 
 def _mert_features(host: Host, setup: ConditionerSetup, rate: int) -> Callable[[Tensor], Tensor]:
-    folder: Path = referenced_folder(_MERT, setup.folder, host.resolve)
+    folder: Path = referenced_folder(mert.HUB_NAME, setup.folder, host.resolve)
     extractor = mert.MertFeatures(read_json(folder / "config.json"), read_tensors(folder), source=str(folder),
                                   device=setup.device)
 
