@@ -28,6 +28,7 @@ from soundforge.engine.prompt import Prompt, make_prompt
 from soundforge.engine.redecode import redecode
 from soundforge.engine.render import new_length, render
 from soundforge.engine.render_other import render_other, stream_new
+from soundforge.engine.running import RunningStream
 from soundforge.engine.stream import AudioStream, primed_stream, stream_generation
 from soundforge.errors import CancelledError, JobError, RequestError
 from soundforge.host import PluginHost, create_host
@@ -290,22 +291,28 @@ class Engine:
         return (Waveform(chunk.samples, rate) for chunk in chunks if chunk.samples.shape[-1])
 
     def stream_request(self, request: GenerateRequest, prompt: Prompt | None = None, progress: Progress | None = None,
-                       cancel: CancelToken | None = None) -> Iterator[GeneratedChunk]:
-        """The same for a request, with the codes beside the samples; checked now, run while iterated over."""
+                       cancel: CancelToken | None = None, *, endless: bool = False) -> RunningStream:
+        """The same for a request, with the codes beside the samples; checked now, run while iterated over.
+
+        What comes back can be changed and stopped while it runs. With `endless` it goes on until it is stopped.
+        """
         request = fill_request(request)
         token = _AnyToken(cancel, self._closing)
         model = self.model
         if not isinstance(model, LanguageModelRuntime):
-            return self._stream_other(model, request, prompt, progress, token)
+            if endless:
+                raise RequestError(f"{model.name!r} makes clips as a whole and cannot go on endlessly; give a length")
+            return RunningStream(self._stream_other(model, request, prompt, progress, token), request, None)
         length = new_length(request, model.codec)
         level = LevelHold(model.codec) if request.level_hold else None
         codes = None if prompt is None else prompt.codes[:1]
-        generation = Generation(model, [request], prompt=codes, new_frames=length.frames, cancel=token,
-                                progress=progress, prompt_audio=None if prompt is None else prompt.audio,
+        generation = Generation(model, [request], prompt=codes, new_frames=None if endless else length.frames,
+                                cancel=token, progress=progress, prompt_audio=None if prompt is None else prompt.audio,
                                 on_shift=None if level is None else level.on_shift)
         stream, skip = primed_stream(model.codec, codes, 1)
-        pieces = stream_generation(generation, AudioStream(stream, skip), n_samples=length.samples, level=level)
-        return (chunks[0] for chunks in pieces)
+        pieces = stream_generation(generation, AudioStream(stream, skip), level=level,
+                                   n_samples=None if endless else length.samples)
+        return RunningStream((chunks[0] for chunks in pieces), request, generation)
 
     def _stream_other(self, model: Any, request: GenerateRequest, prompt: Prompt | None, progress: Progress | None,
                       token: CancelToken) -> Iterator[GeneratedChunk]:

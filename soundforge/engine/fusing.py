@@ -41,6 +41,7 @@ class Fuser:
                                      "or sum in a decoder language model")
         self.slots = tuple(slots)
         self.d_model = d_model
+        self._device, self._dtype = torch.device(device), dtype
         self._mask_cross = {item.slot.name: bool(item.slot.options.get("mask_padding", mask_cross)) for item in slots}
         self._projections: dict[str, tuple[Tensor | None, Tensor | None]] = {
             item.slot.name: (None if item.weight is None else item.weight.to(device, dtype),
@@ -59,8 +60,9 @@ class Fuser:
         if values.ndim != 3 or values.shape[-1] != width or mask.shape != values.shape[:2]:
             raise PluginError(f"the conditioner of slot {name!r} gave values {list(values.shape)} with mask "
                               f"{list(mask.shape)}, expected [batch, length, {width}] with [batch, length]")
+        values = values.to(self._device, self._dtype)
         if weight is not None:
-            values = F.linear(values.to(weight), weight, bias)
+            values = F.linear(values, weight, bias)
         # where, not *: a feature that is not finite must not leak through its mask (NaN * 0 is NaN).
         return torch.where(mask.to(values.device, torch.bool)[..., None], values, values.new_zeros(()))
 
@@ -102,7 +104,7 @@ def lay_out_frames(values: Tensor, n_positions: int, rate_hz: float, frame_rate_
     start at 0). The last feature is held; a single one serves all positions.
     """
     length = values.shape[1]
-    positions = torch.arange(n_positions, device=values.device)
+    positions = torch.arange(n_positions)  # on the CPU: not every GPU has float64
     if rate_hz != frame_rate_hz:
         positions = (positions.double() * (rate_hz / frame_rate_hz) + 1e-6).long()
-    return values[:, positions.clamp(max=length - 1)]
+    return values[:, positions.clamp(max=length - 1).to(values.device)]

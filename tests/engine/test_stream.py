@@ -63,6 +63,22 @@ def test_leaving_the_loop_ends_the_generation() -> None:
     assert list(stream) == []
 
 
+def test_a_stream_may_be_changed_and_is_endless_on_demand() -> None:
+    engine = tiny_engine()
+    request = GenerateRequest(text="a", seconds=1.0, seed=1)
+    plain, changed = engine.stream_request(request), engine.stream_request(request)
+    first = next(changed)
+    changed.update(sampling=SamplingParams(temperature=2.0), conditions={"text": "other words"})
+    assert changed.changes[0]["frame"] == 3
+    assert not np.array_equal(np.concatenate([first.samples, joined(changed)], axis=-1), joined(plain))
+    endless, made = engine.stream_request(request, endless=True), 0
+    for chunk in endless:
+        made += chunk.samples.shape[-1]
+        if made > 6 * SAMPLE_RATE:
+            endless.stop()
+    assert made > 6 * SAMPLE_RATE
+
+
 class TestLivePrompt:
     def fed(self, engine: sf.Engine, wave: sf.Waveform, block: int, **keywords: Any) -> LivePrompt:
         prompt = engine.open_prompt(**keywords)
