@@ -7,7 +7,8 @@ from typing import Protocol
 
 import torch
 
-from soundforge.checkpoints.native import QUANTIZATIONS, quantization_of, save_native
+from soundforge.checkpoints.native import QUANTIZATIONS, quantization_of
+from soundforge.checkpoints.native_save import save_native
 from soundforge.errors import CheckpointError
 from soundforge.interfaces import GenerativeModel, LanguageModelParts, LoadOptions
 from soundforge.nn.language_model import LanguageModel

@@ -13,8 +13,9 @@ from lm_cases import FolderHost, conditioner_of, context, lm_case
 from safetensors.torch import load_file, save_file
 
 from soundforge.checkpoints.codecs import load_codec_folder
-from soundforge.checkpoints.native import load_native, quantization_of, save_native
+from soundforge.checkpoints.native import load_native, quantization_of
 from soundforge.checkpoints.native_convert import convert
+from soundforge.checkpoints.native_save import save_native
 from soundforge.errors import CheckpointError
 from soundforge.interfaces import LanguageModelParts, LoadOptions
 from soundforge.nn.language_model import LanguageModel
@@ -93,7 +94,7 @@ def test_a_failed_write_leaves_nothing(golden: Path, tmp_path: Path, monkeypatch
     def full_disk(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("soundforge.checkpoints.native._write_tensors", full_disk)
+    monkeypatch.setattr("soundforge.checkpoints.native_save._write_tensors", full_disk)
     with pytest.raises(CheckpointError, match="No space left"):
         save_native(lm_case(golden).parts, tmp_path / "native")
     assert not list(tmp_path.iterdir())

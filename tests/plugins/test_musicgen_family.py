@@ -16,7 +16,7 @@ from lm_cases import FolderHost, lm_case
 from plugin_hosts import host_with
 
 import soundforge as sf
-from soundforge.checkpoints.native import save_native
+from soundforge.checkpoints.native_save import save_native
 from soundforge.errors import CheckpointError, NotCachedError
 from soundforge.host import PluginHost
 from soundforge.interfaces import LanguageModelParts, LoadOptions

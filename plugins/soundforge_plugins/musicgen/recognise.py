@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
-import zipfile
 from pathlib import Path
 from typing import Literal
 
+from soundforge.checkpoints.audiocraft_kind import audiocraft_kind
+
 Layout = Literal["audiocraft", "transformers", "native"]
 
-_LM_MODEL = re.compile(rb"(?:^|\n)lm_model: *([\w-]+)")
 _MAX_CONFIG_BYTES = 16 << 20
 
 
@@ -24,8 +23,9 @@ def layout_of(folder: Path) -> Layout | None:
         return "native"
     if config.get("model_type") in ("musicgen", "musicgen_melody"):
         return "transformers"
-    lm = folder / "state_dict.bin"
-    if lm.is_file() and (folder / "compression_state_dict.bin").is_file() and _is_token_lm(lm):
+    both = (folder / "state_dict.bin").is_file() and (folder / "compression_state_dict.bin").is_file()
+    # A file that does not say counts as ours, so that loading it can say what is wrong with it.
+    if both and audiocraft_kind(folder) in ("transformer_lm", None):
         return "audiocraft"
     return None
 
@@ -38,21 +38,3 @@ def _config(path: Path) -> dict[str, object]:
     except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def _is_token_lm(path: Path) -> bool:
-    """Whether AudioCraft's file holds the language model and not MAGNeT's or JASCO's network.
-
-    The configuration is YAML text inside the pickle, which is searched as bytes and not unpickled. A file in
-    which nothing is found counts as one of ours, so that loading it can say what is wrong with it.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            member = next((info for info in archive.infolist() if info.filename.endswith("/data.pkl")), None)
-            if member is None or member.file_size > _MAX_CONFIG_BYTES:
-                return True
-            pickled = archive.read(member)
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError):
-        return True
-    found = _LM_MODEL.search(pickled)
-    return found is None or found[1] == b"transformer_lm"
