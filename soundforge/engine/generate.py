@@ -19,7 +19,7 @@ from soundforge.engine.conditions import PreparedConditions
 from soundforge.engine.model import LanguageModelRuntime
 from soundforge.engine.sampling import UniformStream
 from soundforge.engine.window import Window
-from soundforge.errors import RequestError
+from soundforge.errors import InputError, RequestError
 from soundforge.requests import CancelToken, GenerateRequest, SamplingParams
 
 Progress = Callable[[int, int], None]
@@ -201,7 +201,7 @@ class Generation:
         Raises:
             ConditionError: an unknown condition or a bad value; nothing is changed then.
         """
-        prepared = None
+        prepared, previous = None, self._values
         if conditions is not None:
             values = [dict(item) for item in self._values]
             for item in values:
@@ -210,14 +210,15 @@ class Generation:
                         item.pop(name, None)
                     else:
                         item[name] = value
-            previous, self._values = self._values, values
-            try:
-                prepared = self._prepare(self._window.n_frames, self._window.prompt_frames)
-            except BaseException:
-                self._values = previous
-                raise
-        with self.runtime.lock:
-            self._window.update(sampling=sampling, weights=guidance, conditions=prepared)
+            self._values = values
+        try:
+            with self.runtime.lock:
+                if conditions is not None:
+                    prepared = self._prepare(self._window.n_frames, self._window.prompt_frames)
+                self._window.update(sampling=sampling, weights=guidance, conditions=prepared)
+        except InputError:
+            self._values = previous
+            raise
         self._sampling = sampling or self._sampling
         self._weights = self._weights if guidance is None else dict(guidance)
         self.requests = [replace(r, sampling=self._sampling, guidance=self._weights) for r in self.requests]

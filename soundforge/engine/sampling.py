@@ -56,7 +56,11 @@ def filtered_probabilities(logits: Tensor, params: SamplingParams) -> Tensor:
     Returns:
         float32 `[..., card]`, 0 where a token was ruled out.
     """
-    probabilities = torch.softmax(logits.float() / params.temperature, dim=-1)
+    # The largest logit is taken to 0 first: a tiny temperature would overflow it. The bound is above what float32
+    # takes for 0, and below what any difference of logits needs.
+    logits = logits.float()
+    temperature = max(params.temperature, 1e-30)
+    probabilities = torch.softmax((logits - logits.amax(dim=-1, keepdim=True)) / temperature, dim=-1)
     card = probabilities.shape[-1]
     if params.top_p > 0.0:
         ordered, indices = probabilities.sort(dim=-1, descending=True)

@@ -18,6 +18,7 @@ from soundforge.engine.fusing import Fuser
 from soundforge.engine.guidance import GuidancePlan, plan_guidance
 from soundforge.engine.sampling import UniformStream, is_greedy, sample_tokens
 from soundforge.engine.threads import StepThreads
+from soundforge.errors import InputError
 from soundforge.nn.kv_cache import DecodeState
 from soundforge.nn.language_model import FusedInputs, LanguageModel
 from soundforge.requests import SamplingParams
@@ -197,12 +198,19 @@ class Window:
         A changed condition that is attended to or summed enters with the next column that is fed; what was heard so
         far stays as it was understood. One that stands in front of the sequence, or a change that needs other rows
         (guidance switched on), runs the sequence so far through the network again.
+
+        Raises:
+            ConditionError, RequestError: weights that cannot be; nothing is changed then.
         """
-        old = self._plan
+        old, before = self._plan, (self.sampling, self.weights, self.conditions)
         self.sampling = sampling or self.sampling
         self.weights = self.weights if weights is None else dict(weights)
         self.conditions = conditions or self.conditions
-        self._plan = self._make_plan()
+        try:
+            self._plan = self._make_plan()
+        except InputError:
+            self.sampling, self.weights, self.conditions = before
+            raise
         same_rows = (old.rows, old.passes) == (self._plan.rows, self._plan.passes)
         if same_rows and conditions is None:
             if old != self._plan and self._logits is not None:

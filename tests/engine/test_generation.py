@@ -253,6 +253,9 @@ class TestChangesWhileItRuns:
             generation.update(conditions={"colour": "red"})
         with pytest.raises(ConditionError, match="mood"):
             generation.update(conditions={"mood": "no audio"})
+        with pytest.raises(ConditionError, match="guidance came for 'colour'"):
+            generation.update(guidance={"colour": 2.0}, sampling=SamplingParams(temperature=0.1),
+                              conditions={"text": "other"})
         assert torch.equal(self.rest(generation), self.rest(self.start(text="a b")))
 
 

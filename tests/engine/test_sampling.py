@@ -68,6 +68,14 @@ def test_draws_follow_the_probabilities() -> None:
     assert (counted - probabilities).abs().max() < 0.012
 
 
+@pytest.mark.parametrize("temperature", [1e-30, 1e-300, 100.0])
+def test_any_temperature_gives_probabilities(temperature: float) -> None:
+    probabilities = filtered_probabilities(torch.tensor([1.0, 7.0, -3.0]), SamplingParams(temperature=temperature))
+    assert torch.isfinite(probabilities).all()
+    assert sample_tokens(torch.tensor([[1.0, 7.0, -3.0]]), SamplingParams(temperature=1e-30),
+                         torch.tensor([0.999])).tolist() == [1]
+
+
 def test_half_precision_logits_are_computed_in_float32() -> None:
     logits = torch.randn(4, 30, generator=torch.Generator().manual_seed(0)).half()
     torch.testing.assert_close(filtered_probabilities(logits, SamplingParams()),
