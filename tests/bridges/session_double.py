@@ -27,6 +27,8 @@ class MemorySession:
         self.jobs = 0
         self.capturing = ""
         self.takes = 0
+        self.sources = {"internal"}
+        self.followed: list[tuple[Any, ...]] = []
 
     def emit(self, event: Event, origin: Any = None) -> None:
         for listener in list(self.listeners):
@@ -38,6 +40,10 @@ class MemorySession:
     def add_listener(self, listener: Callable[[Event, Any], None]) -> Callable[[], None]:
         self.listeners.append(listener)
         return lambda: self.listeners.remove(listener)
+
+    @property
+    def source(self) -> str:
+        return self.beat.source
 
     def status(self) -> StatusEvent:
         return StatusEvent("capturing" if self.capturing else "ready", "tiny", 0, 1.5, 2, 3, 4)
@@ -165,8 +171,17 @@ class MemorySession:
             raise RequestError(f"source came as {source!r}, expected internal, midi, link or jack")
         self._transport(("transport_source", source), source=source)
 
-    def transport_signature(self, beats_per_bar: int, beat_unit: int = 4) -> None:
-        self._transport(("transport_signature", beats_per_bar, beat_unit))
+    def transport_signature(self, numerator: int, denominator: int = 4) -> None:
+        self._transport(("transport_signature", numerator, denominator))
+
+    def add_transport_source(self, name: str) -> None:
+        self.sources.add(name)
+
+    def follow(self, source: str, *, bpm: float, beat: float, rolling: bool, at_seconds: float,
+               tell: bool = True) -> None:
+        if not 20 <= bpm <= 999:
+            raise RequestError(f"tempo came as {bpm:g}, expected 20 to 999 beats per minute")
+        self.followed.append((source, bpm, beat, rolling, at_seconds, tell))
 
     def load_model(self, name: str) -> None:
         self.calls.append(("load_model", name))

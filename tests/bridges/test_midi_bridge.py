@@ -319,17 +319,29 @@ def test_no_midi_is_told_once_and_survived(session: MemorySession) -> None:
     assert len(lines) == 1, "nobody asked for MIDI"
 
 
-def test_clock_goes_its_own_way(session: MemorySession) -> None:
-    heard: list[tuple[str, float, int]] = []
-    bridge = MidiBridge(session, clock=lambda *values: heard.append(values), system=lambda: System())  # type: ignore[arg-type,return-value]
-    before = time.monotonic()
-    for message in (mido.Message("start"), mido.Message("clock"), mido.Message("songpos", pos=77),
-                    mido.Message("continue"), mido.Message("stop")):
-        bridge._on_midi(message)
-    assert [(kind, position) for kind, _, position in heard] == [
-        ("start", 0), ("clock", 0), ("songpos", 77), ("continue", 0), ("stop", 0)]
-    assert all(before <= seconds <= time.monotonic() for _, seconds, _ in heard)
-    assert session.calls == []
+def test_the_clock_drives_the_transport(session: MemorySession) -> None:
+    system, lines = System("a in"), []
+
+    async def scenario() -> None:
+        bridge = MidiBridge(session, ("a",), system=lambda: system, report=lines.append)  # type: ignore[arg-type]
+        await bridge.start()
+        assert "midi" in session.sources
+        callback = system.opened["a in"].callback
+        assert callback is not None
+        before = time.perf_counter()
+        await from_thread(callback, mido.Message("start"))
+        for _ in range(8):
+            await from_thread(callback, mido.Message("clock"))
+        await from_thread(callback, mido.Message("stop"))
+        source, bpm, beat, rolling, at, tell = session.followed[0]
+        assert (source, beat, rolling, tell) == ("midi", 1 / 24, True, True) and 20 < bpm < 999
+        assert before < at < time.perf_counter()
+        assert session.followed[-1][2:4] == (8 / 24, False) and session.calls == []
+        await from_thread(callback, mido.Message("start"), *[mido.Message("clock") for _ in range(20)])
+        assert len(lines) == 1 and "the MIDI clock cannot be followed: tempo came as" in lines[0], "told once"
+        await bridge.stop()
+
+    asyncio.run(scenario())
 
 
 def test_a_flood_from_several_threads(session: MemorySession) -> None:

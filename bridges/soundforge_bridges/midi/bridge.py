@@ -1,6 +1,6 @@
 """The MIDI bridge: controllers and hosts in, lights out; ports may come and go at any time.
 
-    driver's thread -> inbox -> event loop: Dispatcher -> session
+    driver's thread -> inboxes -> event loop: Dispatcher or MidiClock -> session
     session's events -> Lights -> output
 
 A machine without MIDI, or a port that is not there, is told as one line and waited for: the server lives on.
@@ -18,8 +18,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from soundforge import DeviceError
+from soundforge import DeviceError, SoundForgeError
 from soundforge.requests import Event
+from soundforge_bridges.midi.clock import MidiClock
 from soundforge_bridges.midi.dispatch import ORIGIN, Dispatcher
 from soundforge_bridges.midi.inbox import Inbox
 from soundforge_bridges.midi.lights import Lights
@@ -31,9 +32,8 @@ from soundforge_bridges.port import SessionPort
 VIRTUAL_NAME = "SoundForge"
 LOOK_SECONDS, LOOK_FOR_SYSTEM_SECONDS = 2.0, 30.0
 CLOCK_TYPES = ("clock", "start", "stop", "continue", "songpos")
-ClockSink = Callable[[str, float, int], None]
-"""`sink(kind, seconds, position)`: a clock message, when it came (`time.monotonic`), and the song position in
-sixteenths; called on the driver's thread, because its time is its meaning."""
+MAX_CLOCK_WAITING = 512
+SOURCE = "midi"
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,6 @@ class MidiBridge:
         output: (part of) the name of an output for lights, or None.
         map_file: TOML file that changes the map, or None.
         presets: texts for Program Change.
-        clock: hears of MIDI clock, or None.
         system: makes the access to the machine's MIDI; another one in tests.
         report: hears of everything a user should know, one line each; by default the session's notices.
 
@@ -56,7 +55,7 @@ class MidiBridge:
     """
 
     def __init__(self, session: SessionPort, inputs: Sequence[str] = (), output: str | None = None,
-                 map_file: Path | None = None, presets: Sequence[str] = (), clock: ClockSink | None = None,
+                 map_file: Path | None = None, presets: Sequence[str] = (),
                  system: Callable[[], MidiSystem] = MidiSystem, report: Callable[[str], None] | None = None) -> None:
         self.map = read_map(map_file) if map_file else DEFAULT
         self._session, self._wanted, self._wanted_output = session, tuple(inputs), output
@@ -64,7 +63,8 @@ class MidiBridge:
         self._dispatcher = Dispatcher(session, self.map, presets, self._report)
         self._lights = Lights(self.map)
         self._inbox = Inbox(self._wake)
-        self._clock = clock
+        self._clock = MidiClock()
+        self._clock_inbox = Inbox(self._wake, MAX_CLOCK_WAITING)
         self._make_system = system
         self._system: MidiSystem | None = None
         self._worker: ThreadPoolExecutor | None = None
@@ -90,6 +90,7 @@ class MidiBridge:
         self._loop = asyncio.get_running_loop()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="soundforge-midi")
         self._remove_listener = self._session.add_listener(self._on_event)
+        self._session.add_transport_source(SOURCE)
         await self._look()
         self._watcher = asyncio.create_task(self._watch())
 
@@ -121,6 +122,9 @@ class MidiBridge:
             # Asking for a system that is not there makes some drivers print a line each time.
             await asyncio.sleep(LOOK_SECONDS if self._system else LOOK_FOR_SYSTEM_SECONDS)
             await self._look()
+            if self._session.source == SOURCE and self._clock.lost(time.perf_counter()):
+                bpm = self._clock.bpm or 0.0
+                self._report(f"the MIDI clock is lost; the transport goes on at {bpm:.1f} beats per minute")
 
     async def _look(self) -> None:
         """Open what has come, let go what has gone. Each trouble is reported once, until it is over."""
@@ -197,8 +201,9 @@ class MidiBridge:
     def _on_midi(self, message: Any) -> None:
         """On the driver's thread: hand over, nothing else."""
         if message.type in CLOCK_TYPES:
-            if self._clock is not None:
-                self._clock(message.type, time.monotonic(), getattr(message, "pos", 0))
+            # Its time is its meaning, so it is taken here; the session's clock is perf_counter.
+            message.time = time.perf_counter()
+            self._clock_inbox.put(message)
         elif message.type in ("note_on", "note_off", "control_change", "program_change"):
             self._inbox.put(message)
 
@@ -211,8 +216,22 @@ class MidiBridge:
                 log.debug("a MIDI message came while the event loop closed")
 
     def _carry_out(self) -> None:
+        for message in self._clock_inbox.take_all():
+            self._on_clock(message.type, message.time, getattr(message, "pos", 0))
         for message in self._inbox.take_all():
             self._dispatcher.on_message(message)
+
+    def _on_clock(self, kind: str, seconds: float, position: int) -> None:
+        followed = self._clock.on(kind, seconds, position)
+        if followed is None:
+            return
+        try:
+            self._session.follow(SOURCE, bpm=followed.bpm, beat=followed.beat, rolling=followed.rolling,
+                                 at_seconds=followed.at_seconds, tell=followed.tell)
+        except SoundForgeError as error:
+            self._tell("clock", f"the MIDI clock cannot be followed: {error}")
+        else:
+            self._told.discard("clock")
 
     # --- out -----------------------------------------------------------------------------------------------
 

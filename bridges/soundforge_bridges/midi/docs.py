@@ -42,6 +42,9 @@ def page() -> str:
             lines.append(f"| {number} | `{target}`: {ACTIONS[target]} |")
     lines += ["", "## Programs", "", "Program Change picks a text for `param/text`: from `[programs]` in the map file, "
               "else from `presets` in `soundforge.toml`, counted from 0.", "",
+              "## Clock", "", "With `--clock midi` (or `/soundforge/transport/source midi`) MIDI clock drives the "
+              "transport: 24 ticks a beat, Start, Stop, Continue, Song Position. Jitter is filtered over two beats. "
+              "When the clock is lost for a second, the transport goes on at the last tempo, and says so.", "",
               "## The map file", "", "What the file does not name stays as above.", "",
               "```toml", _example(), "```", "",
               "Actions: " + ", ".join(f"`{name}`" for name in ACTIONS) + "; `none` takes an entry out.", "",

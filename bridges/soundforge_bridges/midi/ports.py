@@ -12,6 +12,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from soundforge import DeviceError
@@ -39,8 +40,9 @@ class MidiSystem:
         trouble: Exception | None = None
         for name in [named] if named else ["mido.backends.rtmidi", JACK_BACKEND]:
             try:
-                self._backend = mido.Backend(name, load=True)
-                self._listers = _listers(self._backend)
+                with _hushed():
+                    self._backend = mido.Backend(name, load=True)
+                    self._listers = _listers(self._backend)
                 self._list_inputs, self._list_outputs = self._listing()
             except _TROUBLE as error:
                 trouble = trouble or error
@@ -127,6 +129,26 @@ class MidiSystem:
         except (*_TROUBLE, NotImplementedError) as error:
             raise DeviceError(f"cannot {what} ({error}); close programs that hold it, or choose another "
                               "(soundforge devices lists them)") from error
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """ALSA's and JACK's libraries write several lines to standard error where there is no MIDI; we say it in one.
+
+    They write to the file descriptor itself, so that is what is turned away, for the few milliseconds of the look.
+    """
+    try:
+        kept = os.dup(2)
+    except OSError:  # started without standard error
+        yield
+        return
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _listers(backend: Any) -> tuple[Any, ...]:
