@@ -46,6 +46,7 @@ POLL_SECONDS = 0.005
 HEARTBEAT_SECONDS = 2.0     # longer than the pauses a loaded machine makes, shorter than an audience's patience
 OPEN_SECONDS = 20.0
 RETRY_SECONDS = 5.0
+QUICK_RESTARTS = 3
 STREAM_SAMPLES = 2**18      # 5.5 s at 48 kHz, 2 MiB in stereo
 CAPTURE_SAMPLES = 2**18
 STAND_IN_RATE = 48_000
@@ -85,7 +86,7 @@ class AudioClient:
         self._pipe: Connection | None = None
         self._task: asyncio.Task[None] | None = None
         self._began = self._beat_at = self._retry_at = 0.0
-        self._beats = 0
+        self._beats = self._failures = 0
         self._scratch = np.empty((CAPTURE_SAMPLES, setup.input_channels), np.float32)
         self._first_opened: asyncio.Future[None] | None = None
         self._told = ""
@@ -326,9 +327,10 @@ class AudioClient:
         await asyncio.to_thread(self._end_process, 0.0)
         self._read_events()
         self.restarts += 1
-        # A process that had its device for a while deserves another; one that could not open it gets a stand-in.
-        healthy = was_open and now - self._began > RETRY_SECONDS
-        self.standing_in = not (was_standing_in or healthy)
+        # One that had its device is started again at once, unless that keeps happening; one that could not open it
+        # gives way to the stand-in, and the stand-in to another try.
+        self._failures = 0 if now - self._began > RETRY_SECONDS else self._failures + 1
+        self.standing_in = not was_standing_in and not (was_open and self._failures <= QUICK_RESTARTS)
         if self.standing_in:
             self._retry_at = now + RETRY_SECONDS
             self._launch(replace(self.setup, offline=True, offline_input="", offline_output="", rate=rate))

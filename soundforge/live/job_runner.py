@@ -32,6 +32,7 @@ from soundforge.live.transport import Transport
 from soundforge.requests import ClipEvent, Event, JobEvent
 
 FAST_RTF = 2.5
+MOST_CAUTION = 6.0
 SAFE_RTF = 1.15            # an engine this fast stays ahead of the loudspeaker
 STOP_FADE_SECONDS = 0.01
 ATTACK_SECONDS = 0.001     # for streams that begin out of silence
@@ -67,6 +68,7 @@ class JobRunner:
         self.last_rtf = 0.0
         self.first_sound_seconds = EXPECTED_FIRST_SOUND
         self._rtf = EXPECTED_RTF
+        self._caution = 1.0  # grows with every stream that ran dry, and fades
         self._audio, self._send, self._owner = audio, send, owner
 
     # --- from the session ---
@@ -147,7 +149,7 @@ class JobRunner:
         one, twice as long as the last, is computed.
         """
         rtf = max(min(self._rtf, self.last_rtf or self._rtf), 0.1)
-        return 0.02 + 0.16 / rtf if rtf >= FAST_RTF else 0.35 / rtf
+        return self._caution * (0.02 + 0.16 / rtf if rtf >= FAST_RTF else 0.35 / rtf)
 
     @property
     def sounding(self) -> bool:
@@ -176,6 +178,7 @@ class JobRunner:
             case JobFinished():
                 job.engine_done = True
                 self.last_rtf = event.rtf
+                self._caution = max(1.0, 0.95 * self._caution)
                 if event.rtf > 0:
                     self._rtf += SMOOTHING * (event.rtf - self._rtf)
                 self._owner.save(job, event)
@@ -222,6 +225,7 @@ class JobRunner:
         elif what == Happened.STARVED:
             job.armed = job.sounding = False
             job.starved = True
+            self._caution = min(MOST_CAUTION, 1.5 * self._caution)
         else:
             self._voice_ended(job)
         self.poll()
