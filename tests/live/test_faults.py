@@ -15,6 +15,8 @@ import pytest
 import soundfile
 from session_kit import RATE, running, write_loop
 
+pytestmark = pytest.mark.slow
+
 SERVER = """
 import asyncio, sys
 sys.path.insert(0, {here!r})

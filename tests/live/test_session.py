@@ -15,7 +15,7 @@ from soundforge.errors import AudioError, ConditionError, LibraryError, QueueFul
 from soundforge.testing.tone_engine import AMPLITUDE, tone_hz
 
 
-@pytest.mark.parametrize("process", [False, True])
+@pytest.mark.parametrize("process", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_capture_continue_hear(tmp_path: Path, process: bool) -> None:
     async def main() -> None:
         async with running(tmp_path, loop=write_loop(tmp_path), process=process, bpm=150) as rig:
@@ -53,6 +53,7 @@ def test_capture_continue_hear(tmp_path: Path, process: bool) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_generate_at_once_and_again(tmp_path: Path) -> None:
     async def main() -> None:
         async with running(tmp_path) as rig:
@@ -137,6 +138,7 @@ def test_bars_are_captured_from_bar_line_to_bar_line(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_the_queue_is_bounded_and_jobs_can_be_cancelled(tmp_path: Path) -> None:
     async def main() -> None:
         async with running(tmp_path, loop=write_loop(tmp_path), queue_size=2, rtf=3.0) as rig:
@@ -161,6 +163,7 @@ def test_the_queue_is_bounded_and_jobs_can_be_cancelled(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_panic(tmp_path: Path) -> None:
     async def main() -> None:
         async with running(tmp_path, loop=write_loop(tmp_path), rtf=3.0) as rig:
@@ -184,6 +187,7 @@ def test_panic(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_a_killed_engine_costs_a_job_and_nothing_else(tmp_path: Path) -> None:
     async def main() -> None:
         async with running(tmp_path, loop=write_loop(tmp_path), process=True, rtf=3.0) as rig:
@@ -211,6 +215,7 @@ def test_a_killed_engine_costs_a_job_and_nothing_else(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_an_engine_that_dies_in_every_job_is_answered_each_time(tmp_path: Path) -> None:
     async def main() -> None:
         async with running(tmp_path, process=True, die=True) as rig:
@@ -244,6 +249,7 @@ def test_a_full_library_is_a_job_error_and_leaves_nothing(tmp_path: Path) -> Non
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_loading_another_model(tmp_path: Path) -> None:
     async def main() -> None:
         async with running(tmp_path, process=True) as rig:
@@ -268,6 +274,7 @@ def test_no_model_at_all(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_takeover_goes_on_without_a_gap_on_the_bar_line(tmp_path: Path) -> None:
     async def main() -> None:
         async with running(tmp_path, loop=write_loop(tmp_path), bpm=240, rtf=4.0) as rig:
@@ -291,6 +298,7 @@ def test_takeover_goes_on_without_a_gap_on_the_bar_line(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_an_endless_takeover_ends_at_the_bar_line_after_release(tmp_path: Path) -> None:
     async def main() -> None:
         async with running(tmp_path, loop=write_loop(tmp_path), bpm=240, rtf=4.0) as rig:
@@ -311,6 +319,7 @@ def test_an_endless_takeover_ends_at_the_bar_line_after_release(tmp_path: Path) 
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_regenerate_replaces_what_sounds(tmp_path: Path) -> None:
     async def main() -> None:
         async with running(tmp_path, loop=write_loop(tmp_path), rtf=4.0) as rig:
@@ -390,6 +399,7 @@ def test_conditions(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_files_carry_a_tempo_also_when_nobody_chose_one(tmp_path: Path) -> None:
     async def main() -> None:
         async with running(tmp_path, loop=write_loop(tmp_path), bpm=120) as rig:
