@@ -10,17 +10,15 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, overload
 
-import torch
-
 from soundforge.audio import Waveform
 from soundforge.clip import Clip
+from soundforge.engine.cancelling import AnyToken
 from soundforge.engine.generate import Generation, Progress
-from soundforge.engine.keywords import Text, build_requests, fill_request
+from soundforge.engine.keywords import Text, build_requests, check_alike, fill_request, is_single
 from soundforge.engine.level_hold import LevelHold
 from soundforge.engine.live_prompt import LivePrompt
 from soundforge.engine.model import LanguageModelRuntime
@@ -30,9 +28,10 @@ from soundforge.engine.render import new_length, render
 from soundforge.engine.render_other import render_other, stream_new
 from soundforge.engine.running import RunningStream
 from soundforge.engine.stream import AudioStream, primed_stream, stream_generation
-from soundforge.errors import CancelledError, JobError, RequestError
+from soundforge.errors import RequestError
 from soundforge.host import PluginHost, create_host
-from soundforge.interfaces import Codec, GeneratedChunk, Slot
+from soundforge.interfaces import Codec, GeneratedChunk
+from soundforge.loaded_model import LoadedModel, device_of
 from soundforge.model_loading import DecoderFinder, Model, load_codec_by_name, load_model
 from soundforge.requests import CancelToken, GenerateRequest
 
@@ -83,84 +82,20 @@ def _shared_host(plugins_dir: str | os.PathLike[str] | None, no_plugin: tuple[st
         return _hosts[key]
 
 
-class Engine:
+class Engine(LoadedModel):
     """A loaded model. Thread-safe: `generate` and `extend` queue; streams run beside each other.
 
     A context manager; `close` ends what runs and lets go of the memory. All keywords are in `docs/engine.md`.
     """
 
     def __init__(self, model: Model, host: PluginHost) -> None:
-        self._model: Model | None = model
+        super().__init__(model)
         self.host = host
         self._queue = threading.Lock()
         self._closing = CancelToken()
         folder = model.parts.folder if isinstance(model, LanguageModelRuntime) else getattr(model, "folder", None)
         codec_name = str(getattr(model.codec, "name", ""))
-        self._find_decoder = DecoderFinder(host, model.codec, codec_name, folder, str(_device_of(model)))
-
-    # --- what it is -----------------------------------------------------------------------------------------
-
-    @property
-    def model(self) -> Model:
-        """What is run; raises JobError after `close`."""
-        if self._model is None:
-            raise JobError("the engine is closed; load the model again")
-        return self._model
-
-    @property
-    def name(self) -> str:
-        return self.model.name
-
-    @property
-    def codec(self) -> Codec:
-        return self.model.codec
-
-    @property
-    def device(self) -> torch.device:
-        return _device_of(self.model)
-
-    @property
-    def sample_rate(self) -> int:
-        """Hz."""
-        return self.codec.sample_rate
-
-    @property
-    def channels(self) -> int:
-        return self.codec.channels
-
-    @property
-    def frame_rate_hz(self) -> float:
-        """Frames of codes per second."""
-        return float(self.codec.frame_rate_hz)
-
-    @property
-    def window_seconds(self) -> float:
-        """Longest sequence the model was trained on."""
-        model = self.model
-        return model.parts.window_seconds if isinstance(model, LanguageModelRuntime) else model.window_seconds
-
-    @property
-    def slots(self) -> Sequence[Slot]:
-        """The conditions it takes."""
-        model = self.model
-        return model.conditions.slots if isinstance(model, LanguageModelRuntime) else tuple(model.slots)
-
-    @property
-    def licence(self) -> str:
-        """Of the weights, "" when it is not known."""
-        model = self.model
-        return model.parts.licence if isinstance(model, LanguageModelRuntime) else str(getattr(model, "licence", ""))
-
-    @property
-    def defaults(self) -> Mapping[str, Any]:
-        """Keywords in which this model differs from the contract's defaults."""
-        model = self.model
-        return model.parts.defaults if isinstance(model, LanguageModelRuntime) else model.defaults
-
-    def __repr__(self) -> str:
-        if self._model is None:
-            return "Engine(closed)"
-        return f"Engine({self.name!r}, {self.sample_rate} Hz, {self.channels} ch, {self.device})"
+        self._find_decoder = DecoderFinder(host, model.codec, codec_name, folder, str(device_of(model)))
 
     # --- making clips ---------------------------------------------------------------------------------------
 
@@ -190,7 +125,7 @@ class Engine:
         """
         requests = build_requests(text, keywords, self.defaults)
         clips = self.run(requests, None, progress, cancel)
-        return clips[0] if _single(text, requests) else clips
+        return clips[0] if is_single(text, requests) else clips
 
     @overload
     def extend(self, prompt: Any, text: str | None = None, *, progress: Progress | None = None,
@@ -219,7 +154,7 @@ class Engine:
         batch = made.codes.shape[0]
         requests = build_requests(text, keywords, self.defaults, batch if batch > 1 else None)
         clips = self.run([fill_request(r, made.bpm) for r in requests], made, progress, cancel)
-        return clips[0] if batch == 1 and _single(text, requests) else clips
+        return clips[0] if batch == 1 and is_single(text, requests) else clips
 
     def run(self, requests: Sequence[GenerateRequest], prompt: Prompt | None = None, progress: Progress | None = None,
             cancel: CancelToken | None = None) -> list[Clip]:
@@ -229,8 +164,8 @@ class Engine:
             RequestError: they differ in more.
         """
         requests = [fill_request(request) for request in requests]
-        _check_alike(requests)
-        token = _AnyToken(cancel, self._closing)
+        check_alike(requests)
+        token = AnyToken(cancel, self._closing)
         with self._queue:
             token.raise_if_cancelled()
             model = self.model
@@ -256,7 +191,7 @@ class Engine:
             RequestError: an unknown decoder, or options that it does not take.
             CancelledError: `cancel` was set.
         """
-        token = _AnyToken(cancel, self._closing)
+        token = AnyToken(cancel, self._closing)
         with self._queue:
             token.raise_if_cancelled()
             return redecode(self.model.codec, clip, decoder, self._find_decoder, seed=seed, cancel=token,
@@ -297,7 +232,7 @@ class Engine:
         What comes back can be changed and stopped while it runs. With `endless` it goes on until it is stopped.
         """
         request = fill_request(request)
-        token = _AnyToken(cancel, self._closing)
+        token = AnyToken(cancel, self._closing)
         model = self.model
         if not isinstance(model, LanguageModelRuntime):
             if endless:
@@ -345,40 +280,3 @@ class Engine:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         self.close()
-
-
-class _AnyToken(CancelToken):
-    """Cancelled when any of its tokens is."""
-
-    __slots__ = ("_tokens",)
-
-    def __init__(self, *tokens: CancelToken | None) -> None:
-        super().__init__()
-        self._tokens = tuple(token for token in tokens if token is not None)
-
-    @property
-    def cancelled(self) -> bool:
-        return self._cancelled or any(token.cancelled for token in self._tokens)
-
-    def raise_if_cancelled(self) -> None:
-        if self.cancelled:
-            raise CancelledError("the job was cancelled")
-
-
-def _device_of(model: Model) -> torch.device:
-    return torch.device(getattr(model, "device", "cpu"))
-
-
-def _single(text: Text, requests: Sequence[GenerateRequest]) -> bool:
-    return len(requests) == 1 and (text is None or isinstance(text, str))
-
-
-def _check_alike(requests: Sequence[GenerateRequest]) -> None:
-    if not requests:
-        raise RequestError("no requests came, expected at least one")
-
-    def bare(request: GenerateRequest) -> GenerateRequest:
-        return replace(request, text=None, conditions={}, condition_options={}, seed=0, tags={}, noise=None)
-
-    if any(bare(request) != bare(requests[0]) for request in requests[1:]):
-        raise RequestError("requests of one batch came with different lengths or sampling; run them one by one")

@@ -99,3 +99,20 @@ def _conditions_of(conditions: Mapping[str, Any], index: int, batch: int) -> dic
 def _is_per_item(value: Any) -> bool:
     """A list has one value per item; a list of tuples, such as chords with their times, is one value."""
     return isinstance(value, list) and not (value and all(isinstance(item, tuple) for item in value))
+
+
+def is_single(text: Text, requests: Sequence[GenerateRequest]) -> bool:
+    """Whether one clip is given back, not a list."""
+    return len(requests) == 1 and (text is None or isinstance(text, str))
+
+
+def check_alike(requests: Sequence[GenerateRequest]) -> None:
+    """Requests of one batch may differ in text, conditions and seed only; raises RequestError."""
+    if not requests:
+        raise RequestError("no requests came, expected at least one")
+
+    def bare(request: GenerateRequest) -> GenerateRequest:
+        return replace(request, text=None, conditions={}, condition_options={}, seed=0, tags={}, noise=None)
+
+    if any(bare(request) != bare(requests[0]) for request in requests[1:]):
+        raise RequestError("requests of one batch came with different lengths or sampling; run them one by one")

@@ -8,26 +8,21 @@ captured meanwhile is dropped, and its first sample is the one right after the l
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from soundforge.audio import Samples, match_gain
-from soundforge.engine.generate import Generation, Progress
+from soundforge.audio import Samples
+from soundforge.engine.generate import Progress
 from soundforge.engine.keywords import fill_request
-from soundforge.engine.level_hold import LevelHold
+from soundforge.engine.live_continuation import TAIL_SECONDS, LiveContinuation, PromptSnapshot
 from soundforge.engine.model import LanguageModelRuntime
-from soundforge.engine.render import new_length
 from soundforge.engine.sampling import UniformStream
-from soundforge.engine.stream import AudioStream, stream_generation
 from soundforge.engine.threads import StepThreads
 from soundforge.engine.window import Window
 from soundforge.errors import AudioError
-from soundforge.interfaces import GeneratedChunk
 from soundforge.requests import CancelToken, GenerateRequest
 
 FULL = 0.8
@@ -36,9 +31,6 @@ FULL = 0.8
 PIECE_FRAMES = 5
 """Frames that are encoded and prefilled together: one run over five columns costs hardly more than over one. What is
 short of it waits for more capture, or for a continuation, which takes it along in one run."""
-
-TAIL_SECONDS = 1.0
-"""How much of the prompt's end is kept as sound, own and decoded, for level and crossfade."""
 
 
 class LivePrompt:
@@ -152,17 +144,10 @@ class LivePrompt:
             self._window = None
             self._window = self._open()
 
-    def decoded_from(self, start: int) -> Samples:
-        """The capture as the codec gives it back, from sample `start` of the capture to what is decoded by now."""
-        n = min(self._decoded_samples - start, self._decoded.shape[1])
-        return self._decoded[:, self._decoded.shape[1] - n:] if n > 0 else self._decoded[:, :0]
-
-    def splice_gain(self) -> float:
-        """What brings the codec's level to the capture's own over the last second of both, within 3 dB."""
-        behind = self.n_samples - self._decoded_samples  # samples of the capture that are not decoded yet
-        own = self._own[:, :self._own.shape[1] - behind] if behind else self._own
-        n = min(own.shape[1], self._decoded.shape[1])
-        return match_gain(own[:, own.shape[1] - n:], self._decoded[:, self._decoded.shape[1] - n:], 3.0) if n else 1.0
+    def _snapshot(self) -> PromptSnapshot:
+        assert self._window is not None
+        return PromptSnapshot(self.runtime, self.request, self._window, self._codes, self._first_frame, self.n_samples,
+                              self._stream.clone(), self._own, self._decoded, self._decoded_samples)
 
     # --- continuation ---------------------------------------------------------------------------------------
 
@@ -184,88 +169,5 @@ class LivePrompt:
             frame = self.runtime.codec.hop_length / self.runtime.codec.sample_rate
             raise AudioError(f"{self.n_samples} samples are captured, expected at least one whole frame of {frame:g} s "
                              "(more for a codec that looks ahead); capture longer")
-        return LiveContinuation(self, fill_request(request or replace(self.request, seed=None)), endless, lead_samples,
-                                cancel or CancelToken(), progress)
-
-
-class LiveContinuation:
-    """A continuation that runs; iterate over it for its sound. Not thread-safe.
-
-    `changes` records what was changed while it ran, with the frame from which it held.
-    """
-
-    def __init__(self, prompt: LivePrompt, request: GenerateRequest, endless: bool, lead_samples: int,
-                 cancel: CancelToken, progress: Progress | None) -> None:
-        runtime, codec = prompt.runtime, prompt.runtime.codec
-        window = prompt._window
-        assert window is not None
-        rate = codec.frame_rate_hz
-        tags = dict(request.tags)
-        base = prompt.request
-        if base.bpm is not None and "start_beat" in base.tags:
-            # Counted from the first captured sample there, from the first new frame here.
-            tags["start_beat"] = float(base.tags["start_beat"]) + prompt.n_frames / rate * base.bpm / 60.0
-            request = replace(request, bpm=base.bpm, beats_per_bar=base.beats_per_bar, tags=tags)
-        self.request = request
-        self.changes: list[dict[str, Any]] = []
-        self.gain = prompt.splice_gain()
-        self.lead_samples = min(max(lead_samples, 0), prompt.n_samples, round(TAIL_SECONDS * codec.sample_rate) // 2)
-        known_samples = prompt.n_frames * codec.hop_length
-        overlap = prompt.n_samples - known_samples
-        length = new_length(request, codec)
-        samples = length.samples if length.samples is not None else length.frames * codec.hop_length
-        # The overlap is generated on top, so that the new audio has its full length.
-        frames = None if endless else -(-(overlap + samples) // codec.hop_length)
-        self.n_samples = None if endless else samples + self.lead_samples
-        self._level = LevelHold(codec) if request.level_hold else None
-        self._generation = Generation(
-            runtime, [request], prompt=prompt._codes[:, :, prompt._first_frame:], new_frames=frames, cancel=cancel,
-            progress=progress, prefilled=window, on_shift=None if self._level is None else self._level.on_shift)
-        if _differs(request, base):
-            self._generation.update(conditions=_changed_conditions(runtime, base, request))
-        # The decoder has seen the prompt; samples before the wanted start are dropped.
-        stream = prompt._stream.clone()
-        start = prompt.n_samples - self.lead_samples
-        self._first_sample = max(0, start - known_samples)
-        self._before: Samples | None = prompt.decoded_from(start)
-        self._audio = AudioStream(stream, max(0, start - prompt._decoded_samples))
-        self._codes: list[Any] = []
-        self.prompt_codes = prompt.codes.clone()
-
-    def __iter__(self) -> Iterator[GeneratedChunk]:
-        """Chunks; the first sample stands `lead_samples` before the end of the capture."""
-        left = self.n_samples
-        piece, self._before = self._before, None
-        if piece is not None and piece.shape[-1]:
-            left = None if left is None else left - piece.shape[-1]
-            yield GeneratedChunk(piece * np.float32(self.gain))
-        for chunks in stream_generation(self._generation, self._audio, n_samples=left, level=self._level,
-                                        first_sample=self._first_sample):
-            if chunks[0].codes is not None:
-                self._codes.append(chunks[0].codes)
-            yield replace(chunks[0], samples=chunks[0].samples * np.float32(self.gain))
-
-    @property
-    def codes(self) -> Any:
-        """Codes of the continuation so far, int64 `[K, n]`; its first frame follows the prompt's last known one."""
-        empty = np.zeros((self.prompt_codes.shape[0], 0), dtype=np.int64)
-        return np.concatenate([empty, *self._codes], axis=-1)
-
-    def update(self, **changes: Any) -> None:
-        """Change `sampling`, `guidance` or `conditions` from the next step on; see `Generation.update`."""
-        self._generation.update(**changes)
-        self.changes.append({"frame": self._generation.done_frames, **changes})
-
-    def stop(self) -> None:
-        """End it with the frames that are complete."""
-        self._generation.stop()
-
-
-def _differs(request: GenerateRequest, base: GenerateRequest) -> bool:
-    return request.text != base.text or request.conditions != base.conditions
-
-
-def _changed_conditions(runtime: LanguageModelRuntime, base: GenerateRequest,
-                        request: GenerateRequest) -> Mapping[str, Any]:
-    old, new = runtime.conditions.collect(base), runtime.conditions.collect(request)
-    return {**dict.fromkeys(old), **new}
+        wanted = fill_request(request or replace(self.request, seed=None))
+        return LiveContinuation(self._snapshot(), wanted, endless, lead_samples, cancel or CancelToken(), progress)
