@@ -132,7 +132,7 @@ class LivePrompt:
             streams = [UniformStream(0, runtime.n_codebooks)]
             prompt = self._codes[:, :, self._first_frame:].to(runtime.device)
             window = Window(runtime.decoder, conditions, self.request.sampling, self.request.guidance, prompt,
-                            self._window_frames, streams)
+                            self._window_frames, streams, grow=True)
         window.prefill()
         return window
 

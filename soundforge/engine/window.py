@@ -58,11 +58,13 @@ class Window:
         prompt: codes int64 `[B, K, P]`, P may be 0.
         n_frames: frames of the window, at least P.
         streams: random numbers, one stream per item.
+        grow: make room for positions as they are needed, instead of for all of them at once (a capture of unknown
+            length; some gigabytes for a large model).
     """
 
     def __init__(self, decoder: Decoder, conditions: PreparedConditions, sampling: SamplingParams,
                  weights: Mapping[str, float], prompt: Tensor, n_frames: int,
-                 streams: Sequence[UniformStream]) -> None:
+                 streams: Sequence[UniformStream], *, grow: bool = False) -> None:
         self.decoder = decoder
         self.sampling = sampling
         self.weights = dict(weights)
@@ -74,6 +76,7 @@ class Window:
         # goes on as if the music did, so that a longer request begins with a shorter one's tokens.
         self.sequence = decoder.pattern.delay(prompt, n_frames, open_tail=not is_greedy(sampling))
         self._known = decoder.pattern.known_positions(self.prompt_frames)
+        self._grow = grow
         self._fed = 0
         self._logits: Tensor | None = None
         self._plan = self._make_plan()
@@ -133,6 +136,7 @@ class Window:
         for part in self._passes:
             copies = columns if len(part.rows) == 1 else columns.repeat(len(part.rows), 1, 1)
             sum_at = None if part.fused.sum is None else part.fused.sum[:, self._fed:stop]
+            self._make_room(part, stop)
             with StepThreads(self.decoder.threads):
                 logits.append(self.decoder.lm.step(copies, part.state, part.fused, sum_at))
         self._fed = stop
@@ -141,6 +145,12 @@ class Window:
             self._logits = self._plan.merge(stacked.view(len(self._plan.rows), -1, *stacked.shape[1:]))
         else:
             self._logits = stacked
+
+    def _make_room(self, part: _Pass, stop: int) -> None:
+        needed = part.fused.prefix_length + stop
+        if needed > part.state.capacity:
+            full = part.fused.prefix_length + self.sequence.shape[-1]
+            part.state = part.state.clone(min(full, 2 * needed))
 
     # --- prompt and forks -----------------------------------------------------------------------------------
 
@@ -177,7 +187,7 @@ class Window:
         other.streams, other.n_frames, other.prompt_frames = list(streams), n_frames, self.prompt_frames
         prompt = self.codes(0, self.prompt_frames)
         other.sequence = self.decoder.pattern.delay(prompt, n_frames, open_tail=not is_greedy(sampling))
-        other._known, other._fed, other._logits = self._known, self._fed, self._logits
+        other._known, other._fed, other._logits, other._grow = self._known, self._fed, self._logits, False
         other._plan = other._make_plan()
         if (other._plan.rows, other._plan.passes) == (self._plan.rows, self._plan.passes):
             other._passes = [p.clone(other.sequence.shape[-1]) for p in self._passes]
@@ -257,7 +267,8 @@ class Window:
         out = []
         for rows in self._plan.passes:
             fused = self._fuse(rows)
-            capacity = fused.prefix_length + self.sequence.shape[-1]
+            columns = min(2 * self._known, self.sequence.shape[-1]) if self._grow else self.sequence.shape[-1]
+            capacity = fused.prefix_length + columns
             out.append(_Pass(rows, fused, self.decoder.lm.new_state(len(rows) * batch, capacity, fused)))
         return out
 

@@ -179,6 +179,21 @@ class TestLivePrompt:
         with pytest.raises(sf.AudioError, match=rf"^{n} samples are captured.*0\.02 s"):
             prompt.continue_()
 
+    def test_its_state_grows_with_the_capture(self) -> None:
+        engine = tiny_engine()
+        sizes = []
+        prompt = engine.open_prompt("a b")
+        for _ in range(5):
+            prompt.feed(tone(0.5).samples)
+            assert prompt._window is not None
+            sizes.append(prompt._window.nbytes)
+        assert sizes == sorted(sizes) and sizes[-1] > 2 * sizes[0]
+        run = prompt.continue_(GenerateRequest(text="a b", seconds=0.5, seed=9))
+        joined(run)
+        whole = np.concatenate([tone(0.5).samples] * 5, axis=1)
+        clip = engine.extend(sf.Waveform(whole, SAMPLE_RATE), "a b", seconds=0.5, seed=9, only_new=True)
+        assert np.array_equal(run.codes, clip.codes)
+
     def test_bad_audio_is_refused(self) -> None:
         prompt = tiny_engine().open_prompt()
         for bad in (np.zeros((2, 100), np.float32), np.full((1, 10), np.nan, np.float32), np.zeros(10, np.float32)):
