@@ -1,0 +1,142 @@
+"""Captures of a session: started by hand or on bar lines, followed by the engine, written as takes.
+
+Threading: belongs to the event loop; tempo is estimated and files are written on the disk worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from soundforge.audio import Waveform, peak_db
+from soundforge.errors import RequestError, SoundForgeError
+from soundforge.library_ids import check_id
+from soundforge.live.capture import OPEN_END, Block, Capture, Recorder, check_take, clipped_samples
+from soundforge.live.request_builder import build_request
+from soundforge.live.session_room import Room
+from soundforge.live.take_store import TakeStore
+from soundforge.requests import CaptureEvent, GenerateRequest
+from soundforge.tempo import estimate_tempo
+
+MAX_BARS = 1000
+HEARD_CONFIDENCE, SAME_TEMPO = 0.3, 0.02
+AUDIO_SOURCES = ("take:", "clip:")
+
+
+def tempo_of(wave: Waveform, transport_bpm: float) -> float:
+    """The tempo to write into a file when nobody chose one: what is heard, else the transport's. Blocks."""
+    heard = estimate_tempo(wave.samples.mean(axis=0), wave.sample_rate)
+    if heard.confidence < HEARD_CONFIDENCE or abs(heard.bpm / transport_bpm - 1.0) < SAME_TEMPO:
+        return transport_bpm
+    return round(heard.bpm, 2)
+
+
+class CapturePart:
+    """See the module.
+
+    Args:
+        room: what the parts share.
+        conditions: the conditions that are set, by name; read, never changed.
+        discarded: told `(take, what)` when a capture came to nothing, or ends otherwise than planned.
+    """
+
+    def __init__(self, room: Room, conditions: Mapping[str, str], discarded: Callable[[str, str], None]) -> None:
+        self._room, self._conditions, self._discarded = room, conditions, discarded
+        self.takes = TakeStore(room.library, room.reader, room.engine.send)
+        self._recorder = Recorder(self._started, self.takes.feed, self._complete)
+
+    @property
+    def current(self) -> Capture | None:
+        """The capture that waits or runs."""
+        return self._recorder.current
+
+    def feed(self, position: int, block: Block) -> None:
+        """What was captured, from the audio process."""
+        self._recorder.feed(position, block)
+
+    def start(self, take: str, origin: object | None) -> str:
+        return self.arm(take, int(self._room.audio.now()), OPEN_END, origin).take
+
+    def stop(self) -> None:
+        """End the capture with what has come by now; raises what `Session.capture_stop` says."""
+        self._room.audio.read_capture()
+        capture = self._recorder.finish()
+        self._discarded(capture.take, "its capture was stopped before the last bar line")
+        self._finish(capture)
+
+    def bars(self, n: int, take: str, origin: object | None) -> str:
+        if not 1 <= n <= MAX_BARS:
+            raise RequestError(f"bars came as {n}, expected 1 to {MAX_BARS}")
+        start, stop = self.bar_lines(n)
+        self._room.tempo_known = True
+        return self.arm(take, start, stop, origin).take
+
+    def abandon(self, take: str = "") -> None:
+        """Drop the capture (if it is that take's)."""
+        capture = self._recorder.current
+        if capture is not None and take in ("", capture.take):
+            self.takes.discard(self._recorder.finish().take)
+
+    def bar_lines(self, n: int) -> tuple[int, int]:
+        """Positions of the next bar line and of the one n bars later. Raises RequestError."""
+        transport = self._room.transport
+        if not transport.rolling:
+            raise RequestError("the transport stands, so there is no bar line; start it first")
+        beat, start = transport.next_boundary(self._room.audio.soon(), transport.beats_per_bar)
+        return start, transport.sample_of(beat + n * transport.beats_per_bar)
+
+    def arm(self, take: str, start: int, stop: int, origin: object | None) -> Capture:
+        """Wait for the start position. Raises RequestError, LibraryError."""
+        if take:
+            check_id(take, "take")
+            if self.takes.known(take):
+                raise RequestError(f"take {take!r} exists; choose another name, or leave it out")
+        if self._recorder.current is not None:
+            raise RequestError(f"the capture {self._recorder.current.take!r} is not over yet; stop it first")
+        transport, known = self._room.transport, self._room.tempo_known
+        capture = Capture(take or self._room.library.next_id("take"), start, stop, self._room.audio.rate,
+                          transport.bpm if known else None, max(1, round(transport.beats_per_bar)),
+                          transport.beat_at(start) if known and transport.rolling else None, origin)
+        self._recorder.arm(capture)
+        return capture
+
+    def prompt_request(self, bpm: float | None, start_beat: float | None) -> GenerateRequest:
+        """What continuations of a capture start from: parameters and conditions as they stand, its own tempo."""
+        text_conditions = {name: source for name, source in self._conditions.items()
+                           if not source.startswith(AUDIO_SOURCES)}
+        request = build_request(self._room.params, self._room.transport, text_conditions, tempo_known=bpm is not None)
+        tags = {} if start_beat is None else {"start_beat": start_beat}
+        return replace(request, bpm=bpm, bars=None, seconds=request.new_seconds, tags=tags)
+
+    def _started(self, capture: Capture) -> None:
+        self.takes.follow(capture, self.prompt_request(capture.bpm, capture.start_beat))
+        self._room.emit(CaptureEvent("started", capture.take, start_beat=capture.start_beat or 0.0), capture.origin)
+
+    def _complete(self, capture: Capture) -> None:
+        try:
+            self._finish(capture)
+        except SoundForgeError as error:
+            self._room.notice("error", str(error), capture.origin)
+
+    def _finish(self, capture: Capture) -> None:
+        room = self._room
+        try:
+            take = check_take(capture)
+        except SoundForgeError as error:
+            self.takes.discard(capture.take)
+            self._discarded(capture.take, str(error))
+            raise
+        self.takes.complete(capture.take, take)
+        clipped = clipped_samples(take)
+        if clipped:
+            room.notice("warning", f"the capture {capture.take!r} is clipped ({clipped} samples at full scale); "
+                                   "turn the input down", capture.origin)
+        room.emit(CaptureEvent("take", capture.take, capture.seconds, peak_db(take.waveform.samples),
+                               capture.start_beat or 0.0), capture.origin)
+        bpm = room.transport.bpm
+
+        def write() -> None:
+            known = take if take.bpm is not None else replace(take, bpm=tempo_of(take.waveform, bpm))
+            room.library.save_take(known, capture.take)
+
+        room.on_disk(write, capture.origin)

@@ -1,0 +1,113 @@
+"""Clips of a session: played, stopped, listed, deleted, put on pads. Belongs to the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from soundforge.errors import RequestError
+from soundforge.library import PADS
+from soundforge.live.audio_protocol import Happened
+from soundforge.live.clip_player import ClipPlayer
+from soundforge.live.job_runner import JobRunner
+from soundforge.live.session_room import Room
+from soundforge.requests import ClipEvent
+
+MAX_GAIN = 4.0
+
+
+class ClipPart:
+    """See the module; `runner` streams the clips that are still being made."""
+
+    def __init__(self, room: Room, runner: JobRunner) -> None:
+        self._room, self._runner = room, runner
+        self.player = ClipPlayer(room.audio, room.library, room.reader, runner.book.next_token, self._launch_position)
+        self._deleting: set[str] = set()
+
+    def play(self, clip: str, loop: bool, gain: float, retrigger: bool) -> None:
+        """Raises LibraryError, RequestError; what goes wrong while it is loaded is a notice."""
+        self.info(clip)
+        if not 0.0 <= gain <= MAX_GAIN:
+            raise RequestError(f"gain came as {gain:g}, expected 0 to {MAX_GAIN:g}")
+        self._room.spawn(self.player.play(clip, loop, gain, retrigger), lambda what: self._room.notice("error", what))
+
+    def stop(self, clip: str) -> None:
+        """Stop a clip, be it played from the library or streamed by the job that makes it. Raises LibraryError."""
+        streamed = [job for job in self._runner.book if job.clip == clip and job.plays]
+        for job in streamed:
+            self._runner.silence_job(job)
+        if not streamed:
+            self.info(clip)
+        self.player.stop(clip)
+
+    def list(self) -> list[ClipEvent]:
+        return [self._event(entry.id) for entry in self._room.library.list("clip") if entry.id not in self._deleting]
+
+    def info(self, clip: str) -> ClipEvent:
+        """Raises LibraryError, RequestError."""
+        if clip in self._deleting:
+            raise RequestError(f"clip {clip!r} is being deleted; /soundforge/clip/list tells which there are")
+        return self._event(clip)
+
+    def delete(self, clip: str) -> None:
+        """It stops first. Raises LibraryError, RequestError."""
+        self.info(clip)
+        self.stop(clip)
+        self.player.drop_when_stopped(clip)
+        self._deleting.add(clip)
+
+        async def work() -> None:
+            try:
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(self._room.disk, self._room.library.delete, "clip", clip)
+            finally:
+                self._deleting.discard(clip)
+            self._room.emit(ClipEvent("deleted", clip))
+
+        self._room.spawn(work(), lambda what: self._room.notice("error", what))
+
+    def set_pad(self, clip: str, pad: int) -> None:
+        """Raises LibraryError, RequestError."""
+        if pad not in PADS:
+            raise RequestError(f"pad came as {pad}, expected {PADS[0]} to {PADS[-1]}")
+        if clip:
+            self.info(clip)
+        self._room.on_disk(lambda: self._room.library.set_pad(pad, clip))
+
+    def play_pad(self, pad: int, velocity: float) -> None:
+        """Raises RequestError for an empty pad."""
+        clip = self._room.library.pads.get(pad)
+        if clip is None:
+            raise RequestError(f"pad {pad} is empty; generate a clip, or put one there with /soundforge/clip/pad")
+        self.play(clip, False, velocity, retrigger=True)
+
+    def on_happened(self, what: Happened, voice: int, token: int) -> None:
+        """Something happened to a voice that may be a clip's."""
+        playing = self.player.find(token)
+        if playing is None:
+            return
+        if what == Happened.STARTED:
+            playing.started = True
+            self._room.emit(replace(self._event_if_known(playing.clip), kind="playing"))
+        elif what in (Happened.ENDED, Happened.LATE):
+            self.player.ended(voice, token)
+            self._room.emit(replace(self._event_if_known(playing.clip), kind="stopped"))
+            if what == Happened.LATE:
+                self._room.notice("warning", f"clip {playing.clip!r} could not start in time; play it again")
+
+    def device_restarted(self) -> None:
+        """All voices are gone."""
+        for playing in self.player.forget_voices():
+            self._room.emit(replace(self._event_if_known(playing.clip), kind="stopped"))
+
+    def _launch_position(self) -> int:
+        quantum = self._room.params.number("quantum")
+        return self._room.transport.next_boundary(self._room.audio.soon(), quantum)[1]
+
+    def _event(self, clip: str) -> ClipEvent:
+        entry = self._room.library.info("clip", clip)
+        return ClipEvent("info", clip, entry.seconds, entry.bpm, str(entry.path))
+
+    def _event_if_known(self, clip: str) -> ClipEvent:
+        known = {entry.id for entry in self._room.library.list("clip")}
+        return self._event(clip) if clip in known else ClipEvent("info", clip)

@@ -1,0 +1,246 @@
+"""Jobs of a session: what is asked for becomes a request, gets its audio, and runs.
+
+Threading: belongs to the event loop; takes and clips are read, and clips are written, on the workers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from soundforge.errors import RequestError
+from soundforge.live.audio_protocol import NOW
+from soundforge.live.capture import Capture
+from soundforge.live.engine_protocol import JobFinished, UpdateJob
+from soundforge.live.job_runner import JobRunner
+from soundforge.live.jobs import Job
+from soundforge.live.request_builder import build_request
+from soundforge.live.session_capture import CapturePart
+from soundforge.live.session_room import Room
+from soundforge.live.transport import Transport
+from soundforge.requests import ClipEvent, Event, GenerateRequest, JobEvent
+
+POLL_SECONDS = 0.01
+MONITOR_SECONDS = 0.01
+MAX_BARS = 1000
+ENDLESS_BARS = 8  # what a request that has no end says instead
+
+
+class JobPart:
+    """See the module; it is the `Owner` of the runner.
+
+    Args:
+        room: what the parts share.
+        conditions: the conditions that are set, by name; read, never changed.
+        queue_size: jobs that may wait.
+    """
+
+    def __init__(self, room: Room, conditions: Mapping[str, str], queue_size: int) -> None:
+        self._room, self._conditions = room, conditions
+        self.runner = JobRunner(room.audio, room.engine.send, self, queue_size)
+        self.captures = CapturePart(room, conditions, self._capture_gone)
+        self._last: Job | None = None
+        self._takeover: Job | None = None
+
+    # --- what users ask for ---
+
+    def generate(self, text: str | None, seconds: float | None, job: str, origin: object | None) -> str:
+        request = self._request(text=text or None, seconds=seconds)
+        return self._submit(Job(self.runner.book.new_id(job), "generate", request, origin))
+
+    def continue_take(self, take: str, seconds: float | None, job: str, origin: object | None) -> str:
+        takes = self.captures.takes
+        take = take or self._last_take()
+        if not takes.known(take):
+            self._room.library.info("take", take)
+        request = self._request(seconds=seconds, tags={"take": take})
+        return self._continue(take, request, job, origin)
+
+    def regenerate(self, job: str, origin: object | None) -> str:
+        if self._last is None:
+            raise RequestError("there is no continuation yet; continue a take first")
+        return self._continue(self._last.take, replace(self._last.request, seed=None), job, origin)
+
+    def takeover(self, bars_in: int, bars_out: int, job: str, origin: object | None) -> str:
+        if not 1 <= bars_in <= MAX_BARS or not 0 <= bars_out <= MAX_BARS:
+            raise RequestError(f"takeover came as {bars_in} bars in, {bars_out} out; "
+                               f"expected 1 to {MAX_BARS}, 0 to {MAX_BARS}")
+        room, captures = self._room, self.captures
+        start, line = captures.bar_lines(bars_in)
+        room.tempo_known = True
+        name = self.runner.book.new_id(job)
+        request = self._request(bars=bars_out or ENDLESS_BARS)
+        capture = captures.arm("", start, line, origin)
+        request = replace(request, tags={"take": capture.take})
+        fade = int(self._crossfade_seconds * room.audio.rate)
+        made = Job(name, "takeover", request, origin, take=capture.take, quantum=room.transport.beats_per_bar,
+                   endless=not bars_out, begin=line - start - fade, line=line - start, line_position=line)
+        self._takeover = self._last = made
+        self.runner.accept(made)
+        early = min(self.runner.lead_time_seconds, 0.75 * (line - start) / room.audio.rate)
+        wait = (line - room.audio.now()) / room.audio.rate - early
+        asyncio.get_running_loop().call_later(max(wait, 0.0), self._take_over, made, capture)
+        return name
+
+    def release(self) -> None:
+        job = self._takeover
+        if job is None or not job.endless:
+            raise RequestError("no takeover goes on endlessly; start one with bars_out 0")
+        self.runner.release(job)
+
+    def cancel(self, job: str) -> None:
+        if job == "*":
+            for each in self.runner.book:
+                self._cancel(each)
+            return
+        found = self.runner.book.find(job)
+        if found is None:
+            running = ", ".join(each.id for each in self.runner.book) or "none"
+            raise RequestError(f"job came as {job[:80]!r}, which does not run; running: {running}")
+        self._cancel(found)
+
+    def update(self, **changes: Any) -> None:
+        """Change running jobs from their next step on."""
+        for job in self.runner.book.unfinished():
+            if job.sent:
+                self._room.engine.send(UpdateJob(job.id, changes))
+
+    def restore_monitor(self) -> None:
+        """Bring the monitor to where its parameter stands."""
+        audio = self._room.audio
+        audio.set_monitor(self._room.params.number("monitor"), NOW, int(MONITOR_SECONDS * audio.rate))
+
+    # --- on the way ---
+
+    @property
+    def _crossfade_seconds(self) -> float:
+        return self._room.params.number("crossfade_ms") / 1000.0
+
+    def _request(self, **changes: Any) -> GenerateRequest:
+        return build_request(self._room.params, self._room.transport, self._conditions,
+                             tempo_known=self._room.tempo_known, **changes)
+
+    def _last_take(self) -> str:
+        latest = self._room.library.latest("take")
+        take = self.captures.takes.last or (latest.id if latest is not None else "")
+        if not take:
+            raise RequestError("there is no take yet; capture one first (/soundforge/capture/start, then stop)")
+        return take
+
+    def _continue(self, take: str, request: GenerateRequest, job: str, origin: object | None) -> str:
+        made = Job(self.runner.book.new_id(job), "continue", request, origin, take=take,
+                   lead_seconds=self._crossfade_seconds)
+        self._last = made
+        return self._submit(made)
+
+    def _submit(self, job: Job) -> str:
+        job.autoplay = bool(self._room.params.get("autoplay"))
+        job.quantum = self._room.params.number("quantum")
+        self.runner.accept(job)
+        self._room.spawn(self._prepare(job), self._failing(job))
+        return job.id
+
+    def _failing(self, job: Job) -> Callable[[str], None]:
+        return lambda what: self.runner.fail(job, what)
+
+    async def _prepare(self, job: Job) -> None:
+        """Bring a job's audio together, then let it run."""
+        if job.take:
+            captures = self.captures
+            take = await captures.takes.load(job.take)
+            await captures.takes.ensure_prompt(job.take, captures.prompt_request(take.bpm, take.start_beat))
+        await self._resolve_conditions(job)
+        job.ready = True
+        self.runner.dispatch()
+
+    async def _resolve_conditions(self, job: Job) -> None:
+        """Audio conditions come as ids; the engine gets the sound."""
+        found: dict[str, Any] = {}
+        loop = asyncio.get_running_loop()
+        for name, source in job.request.conditions.items():
+            if isinstance(source, str) and source.startswith("take:"):
+                found[name] = (await self.captures.takes.load(source[5:])).waveform
+            elif isinstance(source, str) and source.startswith("clip:"):
+                clip = await loop.run_in_executor(self._room.reader, self._room.library.load_clip, source[5:])
+                found[name] = clip.as_waveform()
+        if found:
+            job.request = replace(job.request, conditions={**job.request.conditions, **found})
+
+    def _take_over(self, job: Job, capture: Capture) -> None:
+        """Shortly before the line: the engine begins with what is captured by now."""
+        if job.cancelled or self._takeover is not job:
+            return
+        self._room.audio.read_capture()
+        self.captures.takes.flush(capture.take)
+        self._room.spawn(self._prepare_takeover(job, capture), self._failing(job))
+
+    async def _prepare_takeover(self, job: Job, capture: Capture) -> None:
+        await self._resolve_conditions(job)
+        if not self.captures.takes.has_prompt(capture.take):
+            # The engine was lost meanwhile: take the long way once the capture is complete.
+            while self.captures.current is capture:
+                await asyncio.sleep(POLL_SECONDS)
+            job.begin = job.line = job.line_position = -1
+            await self._prepare(job)
+            return
+        fade = job.line - job.begin
+        job.ready = True
+        self.runner.dispatch()
+        if self._room.params.get("monitor"):
+            self._room.audio.set_monitor(0.0, job.line_position - fade, fade)
+
+    def _capture_gone(self, take: str, what: str) -> None:
+        """A capture came to nothing, and with it the takeover that waits for it."""
+        job = self._takeover
+        if job is None or job.take != take:
+            return
+        self._takeover = None
+        if not job.engine_done:
+            self.runner.fail(job, what)
+
+    def _cancel(self, job: Job) -> None:
+        if job is self._takeover:
+            self._takeover = None
+            self.captures.abandon(job.take)
+            self.restore_monitor()
+        self.runner.cancel(job)
+
+    # --- what the runner asks ---
+
+    def emit(self, event: Event, origin: object | None = None) -> None:
+        self._room.emit(event, origin)
+
+    def transport_now(self) -> Transport:
+        return self._room.transport
+
+    def clip_id(self) -> str:
+        return self._room.library.next_id("clip")
+
+    def prompt_for(self, job: Job) -> str:
+        return job.take
+
+    def job_voice_ended(self, job: Job) -> None:
+        """The sound of a job is over: the input is heard again after a takeover."""
+        if job is self._takeover:
+            self._takeover = None
+            self.restore_monitor()
+
+    def save(self, job: Job, finished: JobFinished) -> None:
+        """A clip is complete: write it, put it on a free pad, then say so."""
+        library, disk = self._room.library, self._room.disk
+        name = job.clip = job.clip or self.clip_id()
+        heard = {entry.id: entry.bpm for entry in library.list("take")}.get(job.take)
+        clip = replace(finished.clip, info={**finished.clip.info, "job": job.id, "take": job.take},
+                       bpm=finished.clip.bpm or heard or self._room.transport.bpm)
+
+        async def write() -> None:
+            loop = asyncio.get_running_loop()
+            entry = await loop.run_in_executor(disk, library.save_clip, clip, name)
+            await loop.run_in_executor(disk, library.fill_pad, name)
+            self.emit(JobEvent("done", job.id, fraction=1.0, clip=name, seconds=entry.seconds, file=str(entry.path)),
+                      job.origin)
+            self.emit(ClipEvent("rendered", name, entry.seconds, entry.bpm, str(entry.path)), job.origin)
+
+        self._room.spawn(write(), lambda what: self.emit(JobEvent("error", job.id, clip=name, what=what), job.origin))

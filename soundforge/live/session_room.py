@@ -1,0 +1,95 @@
+"""What the parts of a session share: audio, engine, library, parameters, listeners, workers.
+
+Threading: belongs to the event loop; `on_disk` and `spawn` take work elsewhere and bring its failure back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
+
+from soundforge.errors import SoundForgeError
+from soundforge.library import Library
+from soundforge.live.audio_client import AudioClient
+from soundforge.live.engine_client import EngineClient
+from soundforge.live.params import ParamValues
+from soundforge.live.transport import Transport
+from soundforge.requests import Event, NoticeEvent
+
+Listener = Callable[[Event, object | None], None]
+END_SECONDS = 10.0
+
+
+class Room:
+    """See the module.
+
+    Args:
+        audio, engine, library: what the session was given.
+        transport: at the start.
+        tempo_known: somebody chose this tempo; otherwise models may find their own until one is set.
+    """
+
+    def __init__(self, audio: AudioClient, engine: EngineClient, library: Library, transport: Transport,
+                 tempo_known: bool) -> None:
+        self.audio, self.engine, self.library = audio, engine, library
+        self.transport = transport
+        self.tempo_known = tempo_known
+        self.params = ParamValues()
+        self.disk = ThreadPoolExecutor(1, "soundforge disk")
+        self.reader = ThreadPoolExecutor(1, "soundforge reader")
+        self._listeners: list[Listener] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def add_listener(self, listener: Listener) -> Callable[[], None]:
+        """`listener(event, origin)` hears of everything from now on; call what is returned to end that."""
+        self._listeners.append(listener)
+
+        def remove() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+        return remove
+
+    def emit(self, event: Event, origin: object | None = None) -> None:
+        """Tell all listeners. One that raises is told on as a notice, and the others are served."""
+        for listener in list(self._listeners):
+            try:
+                listener(event, origin)
+            except Exception as error:
+                if isinstance(event, NoticeEvent):
+                    raise  # a listener that cannot take notices would be told about itself for ever
+                self.notice("error", f"a listener failed on {type(event).__name__}: {error!r}")
+
+    def notice(self, level: Literal["info", "warning", "error"], what: str, origin: object | None = None) -> None:
+        """A line for the user."""
+        self.emit(NoticeEvent(level, what), origin)
+
+    def spawn(self, work: Coroutine[object, object, None], failed: Callable[[str], None]) -> None:
+        """Run a coroutine; `failed(what)` is called on the event loop when it raises."""
+
+        async def guarded() -> None:
+            try:
+                await work
+            except Exception as error:
+                failed(str(error) if isinstance(error, SoundForgeError) else f"unexpected: {error!r}")
+
+        task = asyncio.get_running_loop().create_task(guarded())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def on_disk(self, work: Callable[[], object], origin: object | None = None) -> None:
+        """Do disk work on the worker, in order; a failure is a notice to who asked."""
+
+        async def run() -> None:
+            await asyncio.get_running_loop().run_in_executor(self.disk, work)
+
+        self.spawn(run(), lambda what: self.notice("error", what, origin))
+
+    async def close(self) -> None:
+        """Let what was begun end, within reason."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=END_SECONDS)
+        self.disk.shutdown()
+        self.reader.shutdown()
