@@ -6,7 +6,7 @@ the control process's event loop, returns without waiting, and raises a `SoundFo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from soundforge.requests import ClipEvent, Event, StatusEvent, TransportEvent
@@ -15,9 +15,18 @@ ParamValue = float | int | str
 Listener = Callable[[Event, Any], None]
 
 
+class PadsPort(Protocol):
+    """What bridges look up in the library, in memory."""
+
+    @property
+    def pads(self) -> Mapping[int, str]: ...
+
+
 class SessionPort(Protocol):
     """See `soundforge.live.session.Session` for what each does. `origin` comes back with the job's events."""
 
+    @property
+    def library(self) -> PadsPort: ...
     @property
     def source(self) -> str: ...
     def status(self) -> StatusEvent: ...

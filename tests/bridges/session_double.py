@@ -22,6 +22,7 @@ class MemorySession:
         self.params: dict[str, float | str] = {"text": "", **NUMBERS}
         self.clips: dict[str, ClipEvent] = {}
         self.pads: dict[int, str] = {}
+        self.library = self
         self.listeners: list[Callable[[Event, Any], None]] = []
         self.beat = TransportEvent("internal", 120.0, True, 0.0)
         self.jobs = 0

@@ -173,7 +173,7 @@ def test_the_inbox_is_bounded() -> None:
 def test_lights(session: MemorySession) -> None:
     lights = Lights(DEFAULT)
     start = lights.start(session)
-    assert [m.note for m in start if m.type == "note_on"] == [36, 38, 40, 41, 42, 43, 45]
+    assert [m.note for m in start if m.type == "note_on"] == [36, 38, 40, 41, 42, 43, 45, *range(48, 64)]
     assert all(m.velocity == 0 for m in start if m.type == "note_on")
     faders = {m.control: m.value for m in start if m.type == "control_change"}
     assert sorted(faders) == [20, 21, 22, 23, 24, 25]
@@ -185,7 +185,9 @@ def test_lights(session: MemorySession) -> None:
     assert lights.on_event(JobEvent("error", "b")) == [on(n, 0) for n in (40, 41, 42, 43)]
     assert lights.on_event(ClipEvent("playing", "c")) == [on(45, 127)]
     assert lights.on_event(ClipEvent("info", "c")) == []
+    assert lights.pads({2: "c", 16: "d"}) == [on(49, 127), on(63, 32)]
     assert lights.on_event(ClipEvent("stopped", "c")) == [on(45, 0)]
+    assert lights.pads({2: "c"}) == [on(49, 32), on(63, 0)] and lights.pads({2: "c"}) == []
 
 
 # --- ports -------------------------------------------------------------------------------------------------
@@ -261,9 +263,9 @@ def test_ports_come_and_go(session: MemorySession) -> None:
         assert lines[2:] == ["the MIDI input 'Nano in 1' has gone; it is opened when it comes back"]
         assert session.calls[-1] == ("capture_stop",), "the held note went with its port"
         lamp = system.opened["Lamp out"]
-        assert len(lamp.sent) == 7 + 6
+        assert len(lamp.sent) == 7 + 16 + 6
         session.emit(JobEvent("accepted", "j"))
-        assert [m.velocity for m in lamp.sent[13:]] == [127] * 4
+        assert [m.velocity for m in lamp.sent[29:]] == [127] * 4
         system.names = ["Nano in 1", "Pad in 7", "Lamp out"]
         await bridge._look()
         await bridge._look()

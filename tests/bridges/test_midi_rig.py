@@ -69,8 +69,9 @@ def test_messages_lights_and_the_time_they_take(jack: JackServer) -> None:
                             ["play_pad", 3, 1.0], ["silence"]]
     assert got["jobs"] == 50 and got["lines"] == []
     dark = [["note_on", note, 0] for note in (36, 38, 40, 41, 42, 43, 45)]
-    assert lit[:7] == dark and [entry[1] for entry in lit[7:13]] == [20, 21, 22, 23, 24, 25]
-    assert lit[13:] == [["note_on", 36, 127], ["note_on", 38, 127], ["note_on", 36, 0], ["note_on", 38, 0],
+    pads = [["note_on", note, 32] for note in range(48, 64)]
+    assert lit[:23] == dark + pads and [entry[1] for entry in lit[23:29]] == [20, 21, 22, 23, 24, 25]
+    assert lit[29:] == [["note_on", 36, 127], ["note_on", 38, 127], ["note_on", 36, 0], ["note_on", 38, 0],
                         *[["note_on", note, 127] for note in (40, 41, 42, 43)]]
     # From the driver's callback to the job's acceptance; less than 5 ms is asked for.
     times = got["milliseconds"]

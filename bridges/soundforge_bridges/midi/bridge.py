@@ -172,7 +172,9 @@ class MidiBridge:
         if self._output is not None and self._output[0] not in names:
             gone, self._output = self._output, None
             await self._ask(system.close, gone[1])
-        if self._output is None:
+        if self._output is not None:
+            self._send(self._lights.pads(self._session.library.pads))  # a clip put on a pad is no event
+        else:
             name = match(self._wanted_output, names)
             if name is None:
                 self._tell("out", f"there is no MIDI output {self._wanted_output!r} now, there are: {_listed(names)}; "
@@ -238,7 +240,7 @@ class MidiBridge:
     def _on_event(self, event: Event, origin: Any) -> None:
         self._dispatcher.on_event(event)
         if self._output is not None:
-            self._send(self._lights.on_event(event))
+            self._send([*self._lights.on_event(event), *self._lights.pads(self._session.library.pads)])
 
     def _send(self, messages: list[Any]) -> None:
         if self._output is None:

@@ -8,7 +8,7 @@ import textwrap
 from pathlib import Path
 
 from soundforge_bridges.midi import map_file
-from soundforge_bridges.midi.lights import CAPTURE, JOBS, PLAYING
+from soundforge_bridges.midi.lights import CAPTURE, DIM, JOBS, PLAYING
 from soundforge_bridges.midi.map import ACTIONS, DEFAULT, PADS, Scale
 
 HEAD = """# MIDI map
@@ -53,6 +53,7 @@ def page() -> str:
     for actions, when in ((CAPTURE, "something is recorded"), (JOBS, "a job waits or runs"),
                           (PLAYING, "a clip plays")):
         lines.append(f"| {', '.join(f'`{action}`' for action in actions)} | {when} |")
+    lines.append(f"| `pad` | its clip plays; dim (velocity {DIM}) while it holds a clip |")
     lines += ["", "Dark is velocity 0. When the output opens, every controller is sent once, at its parameter's value."]
     return "\n".join(lines) + "\n"
 
