@@ -12,9 +12,12 @@ SOUNDFORGE_CONTRACT = 1
 
 
 def _factory(session: Any, settings: Any) -> Bridge:
+    from soundforge.settings import config_file
     from soundforge_bridges.midi.bridge import MidiBridge
 
-    return MidiBridge(session, settings.midi_in, settings.midi_out, settings.midi_map, settings.presets)
+    learn_to = (settings.midi_map or config_file().with_name("midi-map.toml")) if settings.midi_learn else None
+    known = settings.midi_map if settings.midi_map and (settings.midi_map.exists() or not learn_to) else None
+    return MidiBridge(session, settings.midi_in, settings.midi_out, known, settings.presets, learn_to)
 
 
 @hookimpl

@@ -20,16 +20,19 @@ from typing import Any
 
 from soundforge import DeviceError, SoundForgeError
 from soundforge.requests import Event
+from soundforge.wav_file import write_atomically
 from soundforge_bridges.midi.clock import MidiClock
 from soundforge_bridges.midi.dispatch import ORIGIN, Dispatcher
 from soundforge_bridges.midi.inbox import Inbox
+from soundforge_bridges.midi.learn import Learner
 from soundforge_bridges.midi.lights import Lights
-from soundforge_bridges.midi.map import DEFAULT
-from soundforge_bridges.midi.map_file import read_map
+from soundforge_bridges.midi.map import DEFAULT, MidiMap
+from soundforge_bridges.midi.map_file import read_map, write_map
 from soundforge_bridges.midi.ports import MidiSystem, match
 from soundforge_bridges.port import SessionPort
 
 VIRTUAL_NAME = "SoundForge"
+LEARN_SECONDS = 15.0
 LOOK_SECONDS, LOOK_FOR_SYSTEM_SECONDS = 2.0, 30.0
 CLOCK_TYPES = ("clock", "start", "stop", "continue", "songpos")
 MAX_CLOCK_WAITING = 512
@@ -47,6 +50,7 @@ class MidiBridge:
         output: (part of) the name of an output for lights, or None.
         map_file: TOML file that changes the map, or None.
         presets: texts for Program Change.
+        learn_to: learn the map from what is played, and write it to this file; None = do not learn.
         system: makes the access to the machine's MIDI; another one in tests.
         report: hears of everything a user should know, one line each; by default the session's notices.
 
@@ -55,12 +59,15 @@ class MidiBridge:
     """
 
     def __init__(self, session: SessionPort, inputs: Sequence[str] = (), output: str | None = None,
-                 map_file: Path | None = None, presets: Sequence[str] = (),
+                 map_file: Path | None = None, presets: Sequence[str] = (), learn_to: Path | None = None,
                  system: Callable[[], MidiSystem] = MidiSystem, report: Callable[[str], None] | None = None) -> None:
         self.map = read_map(map_file) if map_file else DEFAULT
         self._session, self._wanted, self._wanted_output = session, tuple(inputs), output
         self._report = report or self._notice
         self._dispatcher = Dispatcher(session, self.map, presets, self._report)
+        self._presets = tuple(presets)
+        self._learn_to, self._learner = learn_to, Learner(self.map) if learn_to else None
+        self._learn_timer: asyncio.TimerHandle | None = None
         self._lights = Lights(self.map)
         self._inbox = Inbox(self._wake)
         self._clock = MidiClock()
@@ -93,12 +100,17 @@ class MidiBridge:
         self._session.add_transport_source(SOURCE)
         await self._look()
         self._watcher = asyncio.create_task(self._watch())
+        if self._learner is not None:
+            self._ask_to_play()
 
     async def stop(self) -> None:
         """Close all ports; safe to call twice."""
         if self._remove_listener is not None:
             self._remove_listener()
             self._remove_listener = None
+        if self._learn_timer is not None:
+            self._learn_timer.cancel()
+            self._learn_timer = None
         watcher, self._watcher = self._watcher, None
         if watcher is not None:
             watcher.cancel()
@@ -221,7 +233,10 @@ class MidiBridge:
         for message in self._clock_inbox.take_all():
             self._on_clock(message.type, message.time, getattr(message, "pos", 0))
         for message in self._inbox.take_all():
-            self._dispatcher.on_message(message)
+            if self._learner is not None:
+                self._learn(message)
+            else:
+                self._dispatcher.on_message(message)
 
     def _on_clock(self, kind: str, seconds: float, position: int) -> None:
         followed = self._clock.on(kind, seconds, position)
@@ -234,6 +249,51 @@ class MidiBridge:
             self._tell("clock", f"the MIDI clock cannot be followed: {error}")
         else:
             self._told.discard("clock")
+
+    # --- learning ------------------------------------------------------------------------------------------
+
+    def _ask_to_play(self, skipped: bool = False) -> None:
+        """Ask for the next control, or end the learning; asks on when nothing is played for a while."""
+        learner = self._learner
+        if learner is None or self._loop is None:
+            return
+        if skipped:
+            learner.skip()
+        if self._learn_timer is not None:
+            self._learn_timer.cancel()
+        if learner.done:
+            self._learn_timer, self._learner = None, None
+            self._finish_learning(learner.map)
+            return
+        self._report(f"MIDI learn: {learner.question}; wait {LEARN_SECONDS:.0f} s to leave it")
+        self._learn_timer = self._loop.call_later(LEARN_SECONDS, self._ask_to_play, True)
+
+    def _learn(self, message: Any) -> None:
+        if self._learner is None:
+            return
+        before = self._learner.question
+        line = self._learner.hear(message)
+        if line:
+            self._report(f"MIDI learn: {line}")
+        if self._learner.question != before:
+            self._ask_to_play()
+
+    def _finish_learning(self, learnt: MidiMap) -> None:
+        """Play by the new map at once; the file is written on the worker."""
+        self.map, path = learnt, self._learn_to
+        self._dispatcher = Dispatcher(self._session, learnt, self._presets, self._report)
+        self._lights = Lights(learnt)
+        self._send(self._lights.start(self._session))
+        if path is not None:
+            self._writer = asyncio.ensure_future(self._write_map(path, write_map(learnt)))
+
+    async def _write_map(self, path: Path, text: str) -> None:
+        try:
+            await self._ask(write_atomically, path, [text.encode()])
+        except SoundForgeError as error:
+            self._report(f"MIDI learn: {error}")
+        else:
+            self._report(f"MIDI learn: done, the map is {str(path)!r}; use it with --midi-map {path}")
 
     # --- out -----------------------------------------------------------------------------------------------
 

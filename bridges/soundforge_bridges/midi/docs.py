@@ -47,6 +47,8 @@ def page() -> str:
               "When the clock is lost for a second, the transport goes on at the last tempo, and says so.", "",
               "## The map file", "", "What the file does not name stays as above.", "",
               "```toml", _example(), "```", "",
+              "`soundforge serve --midi-learn` asks for one control after the other, and writes such a file (to "
+              "`--midi-map`, else `midi-map.toml` beside `soundforge.toml`); what is not played in 15 s stays.", "",
               "Actions: " + ", ".join(f"`{name}`" for name in ACTIONS) + "; `none` takes an entry out.", "",
               "A controller with an action acts when it passes the middle upwards; 120 and above act at every message.",
               "", "## Lights (`--midi-out NAME`)", "", "| notes of | lit (velocity 127) while |", "|---|---|"]
