@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
 from soundforge.live.engine_process import engine_main
-from soundforge.live.engine_protocol import EngineLost, EngineSetup, LoadModel, QuitEngine
+from soundforge.live.engine_protocol import EngineFailed, EngineLost, EngineReady, EngineSetup, LoadModel, QuitEngine
 from soundforge.live.engine_worker import EngineWorker
 
 OnEvent = Callable[[object], None]
@@ -89,6 +89,7 @@ class LocalEngine:
         self._process: Any = None
         self._outbox: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._stopping = False
+        self._wanted_model = ""
         self._began = 0.0
         self._backoff = 0.0
         self._restart: asyncio.TimerHandle | None = None
@@ -107,11 +108,11 @@ class LocalEngine:
     def send(self, message: object) -> None:
         """See `EngineClient`. A thread does the sending: a pipe that is full would hold the event loop up."""
         if isinstance(message, LoadModel):
-            # After a crash the model that was asked for last is the one to come back with.
-            self._setup = replace(self._setup, model=message.name)
+            self._wanted_model = message.name
             if self._restart is not None:
                 self._backoff = 0.0
                 self._restart.cancel()
+                self._setup = replace(self._setup, model=message.name)
                 self._launch()
                 return
         self._outbox.put(message)
@@ -177,7 +178,12 @@ class LocalEngine:
             return  # the loop is closed: the server is ending
 
     def _receive(self, event: object) -> None:
-        if isinstance(event, EngineLost):
+        if isinstance(event, EngineReady) and self._wanted_model:
+            # After a crash it comes back with the model that could be loaded last.
+            self._setup, self._wanted_model = replace(self._setup, model=self._wanted_model), ""
+        elif isinstance(event, EngineFailed):
+            self._wanted_model = ""
+        elif isinstance(event, EngineLost):
             # What is sent from here on is for the next process, and waits for it.
             self._outbox = queue.SimpleQueue()
             self._schedule_restart()

@@ -149,6 +149,7 @@ class EngineWorker:
         self._tokens: dict[str, CancelToken] = {}
         self._feeding = FeedingThread(lambda job: emit(StreamClosed(job)))
         self._quitting = False
+        self._wanted_model = ""
 
     def post(self, message: object) -> None:
         """Hand over a message; a cancel acts on the running step at once."""
@@ -165,6 +166,9 @@ class EngineWorker:
         self._load(self._setup.model)
         while not self._quitting:
             self._read_inbox()
+            if self._wanted_model and not self._busy:
+                wanted, self._wanted_model = self._wanted_model, ""
+                self._load(wanted)
             self._start_jobs()
             job = self._most_urgent()
             if job is not None:
@@ -177,7 +181,7 @@ class EngineWorker:
 
     def _read_inbox(self) -> None:
         """Handle all that came; waits for something when there is nothing to generate."""
-        idle = self._most_urgent() is None and not self._startable()
+        idle = self._most_urgent() is None and not self._startable() and not self._wanted_model
         try:
             message = self._inbox.get(timeout=IDLE_SECONDS if self._running else None) if idle \
                 else self._inbox.get_nowait()
@@ -202,7 +206,7 @@ class EngineWorker:
             case StopJob() | UpdateJob():
                 self._change(message)
             case LoadModel():
-                self._load(message.name)
+                self._wanted_model = message.name  # once the job that runs is done: its sound must not stop
             case QuitEngine():
                 self._quitting = True
             case _:
@@ -270,8 +274,15 @@ class EngineWorker:
 
     # --- jobs ---
 
+    @property
+    def _busy(self) -> bool:
+        """A job with an end runs."""
+        return any(not job.start.endless for job in self._running)
+
     def _startable(self) -> StartJob | None:
-        busy = any(not job.start.endless for job in self._running)
+        if self._wanted_model:
+            return None  # what waits is for the new model
+        busy = self._busy
         return next((start for start in self._waiting if start.endless or not busy), None)
 
     def _start_jobs(self) -> None:

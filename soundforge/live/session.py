@@ -67,7 +67,7 @@ class Session:
         self._captures = self._jobs.captures
         self._clips = ClipPart(self._room, self._jobs.runner)
         self._transport = TransportPart(self._room)
-        self._model, self._engine_state = model, "loading"
+        self._model, self._serving, self._engine_state = model, model, "loading"
         self._slots: tuple[str, ...] = ()
         self._condition_names = tuple(condition_names)
         self._poller: asyncio.Task[None] | None = None
@@ -351,11 +351,13 @@ class Session:
             case EngineLoading():
                 self._model, self._engine_state = event.model, "loading"
             case EngineReady():
-                self._model, self._engine_state, self._slots = event.model, "ready", event.slots
+                self._model = self._serving = event.model
+                self._engine_state, self._slots = "ready", event.slots
                 takes.engine_forgot()
                 self.params.apply_defaults(event.defaults)
             case EngineFailed():
                 self._engine_state = "ready" if event.serving else "error"
+                self._model = self._serving if event.serving else event.model
                 self.notice("error", event.what)
             case EngineLost():
                 self._engine_state = "loading"

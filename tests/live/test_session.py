@@ -252,12 +252,17 @@ def test_a_full_library_is_a_job_error_and_leaves_nothing(tmp_path: Path) -> Non
 @pytest.mark.slow
 def test_loading_another_model(tmp_path: Path) -> None:
     async def main() -> None:
-        async with running(tmp_path, process=True) as rig:
+        async with running(tmp_path, process=True, rtf=4.0) as rig:
             session = rig.session
             session.load_model("missing")
             await rig.until(lambda: any("model came as 'missing'" in what for what in rig.notices()))
-            assert session.status().state == "ready"
+            assert (session.status().state, session.status().model) == ("ready", "tone")
+            session.generate(seconds=1.0, job="before")
+            await asyncio.sleep(0.05)
             session.load_model("other")
+            session.generate(seconds=0.5, job="after")
+            await rig.until(lambda: len(rig.jobs("done")) == 2)
+            assert [session.library.load_clip(e.clip).model for e in rig.jobs("done")] == ["tone", "other"]
             await rig.until(lambda: session.status().model == "other" and session.status().state == "ready")
 
     asyncio.run(main())
