@@ -18,7 +18,7 @@ from soundforge.audio import Waveform
 from soundforge.clip import Clip
 from soundforge.engine.cancelling import AnyToken
 from soundforge.engine.generate import Generation, Progress
-from soundforge.engine.keywords import Text, build_requests, check_alike, fill_request, is_single
+from soundforge.engine.keywords import Text, build_requests, check_alike, fill_request, is_single, with_tempo
 from soundforge.engine.level_hold import LevelHold
 from soundforge.engine.live_prompt import LivePrompt
 from soundforge.engine.model import LanguageModelRuntime
@@ -137,14 +137,15 @@ class Engine(LoadedModel):
 
     def extend(self, prompt: Any, text: Text = None, *, progress: Progress | None = None,
                cancel: CancelToken | None = None, **keywords: Any) -> Clip | list[Clip]:
-        """Continue a Clip, a Waveform, or codes `[K, T]` (or `[B, K, T]`: a batch).
+        """Continue a Clip, a Take, a Waveform, or codes `[K, T]` (or `[B, K, T]`: a batch).
 
         Args:
             prompt: cut at its START to whole frames; one that exceeds the window keeps its end, with a warning.
             text, progress, cancel: as of `generate`.
-            **keywords: those of `generate`; `seconds` is the length of the NEW audio. `only_new=True` leaves the prompt
-                out. `splice=True` keeps the prompt's own samples and crossfades over `crossfade_ms` (at its level);
-                otherwise everything is decoded afresh, as the references do.
+            **keywords: those of `generate`; `bpm` is the prompt's where that is known; `seconds` is the length of the
+                NEW audio. `only_new=True` leaves the prompt out. `splice=True` keeps the prompt's own samples and
+                crossfades over `crossfade_ms` (at its level); otherwise everything is decoded afresh, as the
+                references do.
 
         Raises:
             AudioError: a prompt that is too short or no audio.
@@ -152,8 +153,8 @@ class Engine(LoadedModel):
         """
         made = self.make_prompt(prompt)
         batch = made.codes.shape[0]
-        requests = build_requests(text, keywords, self.defaults, batch if batch > 1 else None)
-        clips = self.run([fill_request(r, made.bpm) for r in requests], made, progress, cancel)
+        requests = build_requests(text, with_tempo(keywords, made.bpm), self.defaults, batch if batch > 1 else None)
+        clips = self.run(requests, made, progress, cancel)
         return clips[0] if batch == 1 and is_single(text, requests) else clips
 
     def run(self, requests: Sequence[GenerateRequest], prompt: Prompt | None = None, progress: Progress | None = None,
@@ -217,11 +218,11 @@ class Engine(LoadedModel):
         `only_new=True`). Leaving the loop ends the generation. Keywords as of `generate`.
         """
         made = None if prompt is None else self.make_prompt(prompt)
-        request = build_requests(text, keywords, self.defaults)[0]
+        request = build_requests(text, with_tempo(keywords, None if made is None else made.bpm), self.defaults)[0]
         if request.decoder is not None:
             raise RequestError(f"decoder came as {request.decoder!r} for a stream, but a decoder of its own needs the "
                                "whole; use generate")
-        chunks = self.stream_request(fill_request(request, None if made is None else made.bpm), made, progress, cancel)
+        chunks = self.stream_request(request, made, progress, cancel)
         rate = self.sample_rate
         return (Waveform(chunk.samples, rate) for chunk in chunks if chunk.samples.shape[-1])
 

@@ -122,6 +122,7 @@ class TestExtend:
         assert more.waveform.shape == (1, 4000 + 2400) and more.prompt_samples == 4000
         assert np.array_equal(more.codes[:, :25], clip.codes), "a clip of this model is continued from its codes"
         assert more.bpm == 90.0, "the tempo is the prompt's"
+        assert engine.extend(clip, bars=1, seed=2, only_new=True).waveform.shape[1] == round(4 * 60 / 90 * SAMPLE_RATE)
         new = engine.extend(clip, seconds=0.3, seed=2, only_new=True)
         assert new.prompt_samples == 0 and new.codes is not None
         assert np.array_equal(new.waveform, more.waveform[:, 4000:])
@@ -131,6 +132,14 @@ class TestExtend:
         wave = noise(4000 + 77)
         cut = engine.extend(wave.slice_samples(77), seconds=0.2, seed=2)
         assert np.array_equal(engine.extend(wave, seconds=0.2, seed=2).waveform, cut.waveform)
+
+    def test_a_take_is_a_prompt_and_a_condition(self, engine: api.Engine) -> None:
+        from soundforge.take import Take
+
+        take = Take(noise(4000), bpm=100.0)
+        clip = engine.extend(take, seconds=0.2, seed=2, conditions={"mood": take})
+        same = engine.extend(take.waveform, seconds=0.2, seed=2, bpm=100.0, conditions={"mood": take.waveform})
+        assert clip.bpm == 100.0 and np.array_equal(clip.waveform, same.waveform)
 
     def test_other_rates_and_channels_are_taken(self, engine: api.Engine) -> None:
         clip = engine.extend(noise(48_000, 48_000, 2), seconds=0.2, seed=2)

@@ -16,6 +16,7 @@ from soundforge.engine.guidance import Sources
 from soundforge.errors import ConditionError
 from soundforge.interfaces import Condition, ConditionContext, Conditioner, Slot
 from soundforge.requests import GenerateRequest
+from soundforge.take import Take
 
 FindConditioner = Callable[[str], "tuple[Slot, Conditioner, bool] | None"]
 """By a condition's name: the slot it feeds, the conditioner, and whether that is automatic; None if unknown."""
@@ -147,13 +148,12 @@ class ConditionBank:
                 own = replace(context, options=option.get(name, option.get(slot.name, {})))
                 own_contexts.setdefault(slot.name, own)
                 if name in item or automatic:
-                    value = item.get(name)
-                    row.append(conditioner.prepare(value.as_waveform() if isinstance(value, Clip) else value, own))
+                    row.append(conditioner.prepare(_as_audio(item.get(name)), own))
                 else:
                     row.append(None)
             prepared[slot.name] = row
             if not (automatic or slot.fuse == "sum" or slot.frame_rate_hz
-                    or any(isinstance(item.get(name), (Waveform, Clip)) for item in values)):
+                    or any(isinstance(_as_audio(item.get(name)), Waveform) for item in values)):
                 timeless.add(slot.name)
         encoded = dict(previous.encoded) if previous is not None else {}
         return PreparedConditions(self.slots, conditioners, prepared, own_contexts, self._tail_frames,
@@ -189,6 +189,13 @@ class ConditionBank:
 
     def _describe_slots(self) -> str:
         return ", ".join(f"{s.name} ({s.fuse}, width {s.width})" for s in self.slots) or "it takes no conditions"
+
+
+def _as_audio(value: Any) -> Any:
+    """Clips and takes as waveforms, all else as it is."""
+    if isinstance(value, Take):
+        return value.waveform
+    return value.as_waveform() if isinstance(value, Clip) else value
 
 
 def _is_nothing(value: Any) -> bool:

@@ -60,7 +60,7 @@ def plan_guidance(active: Collection[str], sampling: SamplingParams, weights: Ma
     Args:
         active: sources that at least one item of the batch has a value for.
         sampling: `cfg`, `cfg_beta`, `two_step_cfg` are used.
-        weights: by source name; sources that are not active are ignored.
+        weights: by source name; sources that are not active are ignored, and so is a weight of 1.
         known: names of the model's slots.
         unguided: slots that stay switched on in the null row, because the model was trained so.
 
@@ -68,8 +68,8 @@ def plan_guidance(active: Collection[str], sampling: SamplingParams, weights: Ma
         ConditionError: a weight for a source that the model has no slot for.
         RequestError: `cfg_beta` and a weight for the text at once.
     """
-    for name in weights:
-        if name not in known:
+    for name, weight in weights.items():
+        if name not in known and weight != 1.0:
             raise ConditionError(f"guidance came for {name!r}, expected one of the model's slots: "
                                  f"{', '.join(sorted(known)) or 'it has none'}")
     effective = {name: float(weight) for name, weight in weights.items() if name in active and weight != 1.0}

@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from soundforge.errors import ConditionError, RequestError
-from soundforge.requests import GenerateRequest, SamplingParams
+from soundforge.requests import MAX_BPM, MIN_BPM, GenerateRequest, SamplingParams
 
 _SAMPLING = tuple(f.name for f in fields(SamplingParams))
 _REQUEST = tuple(f.name for f in fields(GenerateRequest) if f.name not in ("text", "sampling", "conditions"))
@@ -54,13 +54,16 @@ def build_requests(text: Text, keywords: Mapping[str, Any], defaults: Mapping[st
             for index, item in enumerate(texts)]
 
 
-def fill_request(request: GenerateRequest, prompt_bpm: float | None = None) -> GenerateRequest:
-    """A request that lacks nothing: with a seed, and with the prompt's tempo when it names none."""
-    if request.seed is None:
-        request = request.with_seed(secrets.randbits(31))
-    if request.bpm is None and prompt_bpm is not None and 20.0 <= prompt_bpm <= 999.0:
-        request = replace(request, bpm=prompt_bpm)
-    return request
+def with_tempo(keywords: Mapping[str, Any], prompt_bpm: float | None) -> Mapping[str, Any]:
+    """The keywords, with the prompt's tempo where they name none."""
+    if keywords.get("bpm") is not None or prompt_bpm is None or not MIN_BPM <= prompt_bpm <= MAX_BPM:
+        return keywords
+    return {**keywords, "bpm": prompt_bpm}
+
+
+def fill_request(request: GenerateRequest) -> GenerateRequest:
+    """The request with a seed."""
+    return request if request.seed is not None else request.with_seed(secrets.randbits(31))
 
 
 def _texts(text: Text, conditions: Any, batch: int | None) -> list[str | None]:

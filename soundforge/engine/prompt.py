@@ -13,6 +13,7 @@ from soundforge.audio import Waveform
 from soundforge.clip import Clip
 from soundforge.errors import AudioError
 from soundforge.interfaces import Codec
+from soundforge.take import Take
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Prompt:
 
 
 def make_prompt(value: Any, codec: Codec, n_codebooks: int, model: str) -> Prompt:
-    """A Clip, Waveform, or codes (`[K, T]` or `[B, K, T]`, integers) to a prompt.
+    """A Clip, Take, Waveform, or codes (`[K, T]` or `[B, K, T]`, integers) to a prompt.
 
     A clip of the same model whose sound is just its decoded codes is taken by its codes; all else is encoded.
 
@@ -48,6 +49,8 @@ def make_prompt(value: Any, codec: Codec, n_codebooks: int, model: str) -> Promp
             codes = torch.as_tensor(np.asarray(value.codes, dtype=np.int64))[None]
             return Prompt(codes, wave, value.as_waveform(), value.bpm)
         return _from_audio(wave, codec, n_codebooks, value.bpm)
+    if isinstance(value, Take):
+        return _from_audio(value.waveform, codec, n_codebooks, value.bpm)
     if isinstance(value, Waveform):
         return _from_audio(value, codec, n_codebooks, None)
     return Prompt(_check_codes(value, codec, n_codebooks), None, value)

@@ -90,3 +90,4 @@ def test_unguided_slots_stay_on_in_the_null_row() -> None:
 def test_a_weight_for_an_unknown_slot_lists_the_choices() -> None:
     with pytest.raises(ConditionError, match=r"'colour'.*pulse, style, text"):
         merged({"text"}, {"colour": 2.0})
+    assert merged({"text"}, {"colour": 1.0})[0] == 2, "a weight of 1 asks for nothing"
