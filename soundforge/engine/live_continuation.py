@@ -83,6 +83,8 @@ class LiveContinuation:
             # Counted from the first captured sample there, from the first new frame here.
             tags["start_beat"] = float(base.tags["start_beat"]) + prompt.n_frames / rate * base.bpm / 60.0
             request = replace(request, bpm=base.bpm, beats_per_bar=base.beats_per_bar, tags=tags)
+        # The window is the one that has read the capture.
+        request = replace(request, window_seconds=base.window_seconds, stride_seconds=base.stride_seconds)
         self.request = request
         self.changes: list[dict[str, Any]] = []
         self.gain = prompt.splice_gain()

@@ -194,6 +194,11 @@ class TestLivePrompt:
         clip = engine.extend(sf.Waveform(whole, SAMPLE_RATE), "a b", seconds=0.5, seed=9, only_new=True)
         assert np.array_equal(run.codes, clip.codes)
 
+    def test_the_window_is_the_one_the_capture_was_opened_with(self) -> None:
+        prompt = self.fed(tiny_engine(), tone(1.0), 500)
+        run = prompt.continue_(GenerateRequest(seconds=1.0, seed=1, window_seconds=0.5, stride_seconds=0.2))
+        assert joined(run).shape == (1, SAMPLE_RATE) and run.request.window_seconds is None
+
     def test_bad_audio_is_refused(self) -> None:
         prompt = tiny_engine().open_prompt()
         for bad in (np.zeros((2, 100), np.float32), np.full((1, 10), np.nan, np.float32), np.zeros(10, np.float32)):
