@@ -30,8 +30,8 @@ class FairQueue:
     def __len__(self) -> int:
         return self._count
 
-    def put(self, data: bytes, sender: Address) -> int:
-        """Add a packet; gives how many wait now, 0 (and counts) when there was no room for it.
+    def put(self, data: bytes | memoryview, sender: Address) -> int:
+        """Add a copy of a packet; gives how many wait now, 0 (and counts) when there was no room for it.
 
         1 means that the queue was empty: whoever takes from it must be woken.
         """
@@ -44,7 +44,7 @@ class FairQueue:
                 return 0
             if queue is None:
                 queue = self._waiting[sender] = deque()
-            queue.append(data)
+            queue.append(bytes(data))
             self._count += 1
             return self._count
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import select
 import socket
 import sys
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from soundforge import DeviceError
 from soundforge_bridges.osc.fair_queue import Address, FairQueue
@@ -64,7 +66,7 @@ class Receiver:
         except OSError as error:
             opened.close()
             raise DeviceError(_cannot_bind(host, port, error)) from error
-        opened.settimeout(_WAKE_SECONDS)
+        opened.setblocking(False)
         self._socket, self.port = opened, int(opened.getsockname()[1])
         self._closing.clear()
         self._thread = threading.Thread(target=self._run, args=(opened,), name="soundforge-osc", daemon=True)
@@ -105,20 +107,22 @@ class Receiver:
         buffer = bytearray(65_536)
         view = memoryview(buffer)
         while not self._closing.is_set():
+            select.select([opened], [], [], _WAKE_SECONDS)
             try:
-                size, sender = opened.recvfrom_into(buffer)
-            except TimeoutError:
-                continue
-            except ConnectionResetError:
-                continue  # Windows reports on the receiving side that an earlier reply found nobody
+                while not self._closing.is_set():
+                    # One system call a packet: under a flood a question before each would halve what we can read.
+                    size, sender = opened.recvfrom_into(buffer)
+                    self._take(view[:size], sender)
+            except (BlockingIOError, ConnectionResetError):
+                continue  # empty; or Windows reports on the receiving side that an earlier reply found nobody
             except OSError:
                 self._closing.wait(_WAKE_SECONDS)  # out of buffers or the network is down: try again, without spinning
-                continue
-            if not self._access.allows(sender[0]):
-                self.refused += 1
-                continue
-            if self._queue.put(bytes(view[:size]), (sender[0], sender[1])) == 1:
-                self._wake()
+
+    def _take(self, data: memoryview, sender: Any) -> None:
+        if not self._access.allows(sender[0]):
+            self.refused += 1
+        elif self._queue.put(data, (sender[0], sender[1])) == 1:
+            self._wake()
 
 
 def _cannot_bind(host: str, port: int, error: OSError) -> str:

@@ -2,7 +2,7 @@
 
     socket -> receive thread -> fair queue -> event loop: read_packet -> table -> session -> replies
 
-Packets are worked off in slices of two milliseconds with a pause between them, so that a flood leaves the loop and the
+Packets are worked off in slices of a millisecond with a pause between them, so that a flood leaves the loop and the
 processor to others; messages from the future wait in a bounded heap under one timer. Threading: everything here runs on
 the event loop; the receive thread only touches the queue and `call_soon_threadsafe`.
 """
@@ -28,7 +28,10 @@ from soundforge_bridges.osc.schedule import Schedule, seconds_until
 from soundforge_bridges.osc.table import COMMANDS, PREFIX, Command, find
 from soundforge_bridges.port import SessionPort
 
-SLICE_SECONDS, PAUSE_SECONDS = 0.002, 0.001
+SLICE_SECONDS, PAUSE_SECONDS = 0.001, 0.002
+"""The pause is the longer one: only in it does the receive thread get the interpreter's lock under a flood, and what
+it does not read in time waits in the system's buffer, in front of the packets of everybody else."""
+
 SLICE_PACKETS = 64
 NOW_SECONDS = 0.0005
 """Timetags nearer than this are carried out at once; the loop's timer is no finer."""
