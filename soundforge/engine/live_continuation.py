@@ -79,9 +79,10 @@ class LiveContinuation:
         rate = codec.frame_rate_hz
         tags = dict(request.tags)
         base = prompt.request
-        if base.bpm is not None and "start_beat" in base.tags:
-            # Counted from the first captured sample there, from the first new frame here.
-            tags["start_beat"] = float(base.tags["start_beat"]) + prompt.n_frames / rate * base.bpm / 60.0
+        if base.bpm is not None:
+            # Counted from the first captured sample there (on beat 0 unless it is said), from the first new frame here.
+            began = float(base.tags.get("start_beat", 0.0))
+            tags["start_beat"] = began + prompt.n_frames / rate * base.bpm / 60.0
             request = replace(request, bpm=base.bpm, beats_per_bar=base.beats_per_bar, tags=tags)
         # The window is the one that has read the capture.
         request = replace(request, window_seconds=base.window_seconds, stride_seconds=base.stride_seconds)

@@ -194,6 +194,27 @@ class TestLivePrompt:
         clip = engine.extend(sf.Waveform(whole, SAMPLE_RATE), "a b", seconds=0.5, seed=9, only_new=True)
         assert np.array_equal(run.codes, clip.codes)
 
+    @pytest.mark.parametrize("start_beat", [None, 2.5])
+    def test_the_beat_goes_on_through_capture_and_later_windows(self, start_beat: float | None) -> None:
+        tags = {} if start_beat is None else {"start_beat": start_beat}
+        prompt = self.fed(tiny_engine(), tone(1.0), 500, bpm=90.0, tags=tags)
+        run = prompt.continue_(GenerateRequest(seconds=8.0, seed=1, bpm=90.0))
+        windows = []
+        for _ in run:
+            window = run._generation.window
+            if window not in windows:
+                windows.append(window)
+        beats, first = [], 0
+        for window in windows:
+            context = window.conditions.contexts["pulse"]
+            assert context.start_beat is not None
+            # The beat at the window's first frame, taken back to the first frame of the capture.
+            at_start = context.start_beat - context.prompt_frames / 50 * 1.5
+            beats.append(at_start - first / 50 * 1.5)
+            first += 120  # the stride
+        assert len(windows) == 4
+        np.testing.assert_allclose(beats, start_beat or 0.0, atol=1e-9)
+
     def test_the_window_is_the_one_the_capture_was_opened_with(self) -> None:
         prompt = self.fed(tiny_engine(), tone(1.0), 500)
         run = prompt.continue_(GenerateRequest(seconds=1.0, seed=1, window_seconds=0.5, stride_seconds=0.2))
