@@ -5,6 +5,7 @@ Threading: belongs to the event loop; tempo is estimated and files are written o
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -16,10 +17,12 @@ from soundforge.live.request_builder import build_request
 from soundforge.live.session_room import Room
 from soundforge.live.take_store import TakeStore
 from soundforge.requests import CaptureEvent, GenerateRequest
+from soundforge.take import Take
 from soundforge.tempo import estimate_tempo
 
 MAX_BARS = 1000
 HEARD_CONFIDENCE, SAME_TEMPO = 0.3, 0.02
+TEMPO_SECONDS, TEMPO_LATER_SECONDS = 10.0, 2.0
 AUDIO_SOURCES = ("take:", "clip:")
 
 
@@ -133,10 +136,16 @@ class CapturePart:
                                    "turn the input down", capture.origin)
         room.emit(CaptureEvent("take", capture.take, capture.seconds, peak_db(take.waveform.samples),
                                capture.start_beat or 0.0), capture.origin)
-        bpm = room.transport.bpm
+        room.on_disk(lambda: room.library.save_take(take, capture.take), capture.origin)
+        if take.bpm is None:
+            room.spawn(self._add_tempo(capture.take, take, room.transport.bpm),
+                       lambda what: room.notice("warning", f"the tempo of {capture.take!r} was not found: {what}"))
 
-        def write() -> None:
-            known = take if take.bpm is not None else replace(take, bpm=tempo_of(take.waveform, bpm))
-            room.library.save_take(known, capture.take)
-
-        room.on_disk(write, capture.origin)
+    async def _add_tempo(self, name: str, take: Take, transport_bpm: float) -> None:
+        """Write the tempo that is heard into a take's file; later, because somebody waits for its continuation now."""
+        await asyncio.sleep(TEMPO_LATER_SECONDS)
+        room, loop, wave = self._room, asyncio.get_running_loop(), take.waveform
+        end = wave.slice_samples(max(0, wave.n_samples - int(TEMPO_SECONDS * wave.sample_rate)))
+        bpm = await loop.run_in_executor(room.reader, tempo_of, end, transport_bpm)
+        if any(entry.id == name for entry in room.library.list("take")):
+            await loop.run_in_executor(room.disk, room.library.save_take, replace(take, bpm=bpm), name)

@@ -90,6 +90,8 @@ class Room:
     async def close(self) -> None:
         """Let what was begun end, within reason."""
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=END_SECONDS)
+            _, late = await asyncio.wait(self._tasks, timeout=END_SECONDS)
+            for task in late:
+                task.cancel()
         self.disk.shutdown()
         self.reader.shutdown()

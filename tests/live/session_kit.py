@@ -76,11 +76,11 @@ def write_loop(folder: Path, seconds: float = 2.0, level: float = 0.3) -> Path:
 
 @contextlib.asynccontextmanager
 async def running(folder: Path, *, process: bool = False, loop: Path | None = None, queue_size: int = 8,
-                  limit_bytes: int = 10**9, bpm: float = 120.0, ready: bool = True,
+                  limit_bytes: int = 10**9, bpm: float = 120.0, ready: bool = True, rate: int | None = None,
                   **options: Any) -> AsyncIterator[Rig]:
     """A started session; `options` go to the tone engine."""
     output = folder / "out.wav"
-    setup = AudioSetup(offline=True, offline_input=str(loop or ""), offline_output=str(output))
+    setup = AudioSetup(offline=True, offline_input=str(loop or ""), offline_output=str(output), rate=rate)
     engine_setup = EngineSetup(model="tone", factory=TONE, options=options)
     engine = LocalEngine(engine_setup) if process else InProcessEngine(engine_setup)
     session = Session(setup, engine, Library(folder / "library", limit_bytes), model="tone", bpm=bpm,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from session_kit import RATE, running, tone_power, write_loop
 
 from soundforge.errors import AudioError, ConditionError, LibraryError, QueueFullError, RequestError
@@ -392,6 +393,30 @@ def test_params(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("rate", [44_100, 96_000])
+def test_other_device_rates(tmp_path: Path, rate: int) -> None:
+    """A model at 32 kHz on a device at another rate: pitch and length are right, no clicks at chunk borders."""
+    async def main() -> None:
+        async with running(tmp_path, rate=rate) as rig:
+            session = rig.session
+            session.set_param("quantum", 0)
+            session.set_param("seed", 5)
+            session.generate(seconds=2.0)
+            await rig.until(lambda: rig.jobs("done") and rig.clips("stopped"))
+        sound, written = soundfile.read(tmp_path / "out.wav", dtype="float32")
+        heard = np.flatnonzero(np.abs(sound[:, 0]) > 1e-4)
+        assert written == rate
+        assert heard[-1] - heard[0] == pytest.approx(2 * rate, abs=200)
+        middle = sound[heard[0] + rate // 2:heard[0] + 3 * rate // 2, 0]
+        phase = 2 * np.pi * tone_hz(5) * np.arange(len(middle)) / rate
+        basis = np.stack([np.sin(phase), np.cos(phase)], axis=1)
+        rest = middle - basis @ np.linalg.lstsq(basis, middle, rcond=None)[0]
+        assert np.abs(rest).max() < 0.002
+
+    asyncio.run(main())
+
+
 def test_conditions(tmp_path: Path) -> None:
     async def main() -> None:
         async with running(tmp_path, loop=write_loop(tmp_path)) as rig:
@@ -413,6 +438,7 @@ def test_files_carry_a_tempo_also_when_nobody_chose_one(tmp_path: Path) -> None:
             session.continue_take(seconds=0.5)
             await rig.until(lambda: rig.jobs("done"))
             assert session.library.load_clip(rig.jobs("done")[0].clip).bpm == 120.0
+            await rig.until(lambda: session.library.load_take(take).bpm is not None)
             assert session.library.load_take(take).bpm == pytest.approx(120.0, abs=3)
             assert rig.clips("rendered")[0].bpm == 120.0
 
