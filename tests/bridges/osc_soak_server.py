@@ -50,7 +50,7 @@ async def main() -> None:
     while await asyncio.to_thread(sys.stdin.readline):
         print(json.dumps({"threads": threading.active_count(), "bytes": resident_bytes(), "dropped": bridge.dropped,
                           "malformed": bridge.malformed, "carried_out": carried_out,
-                          "scheduled": len(bridge._schedule), "subscribers": len(bridge._subscribers)}), flush=True)
+                          "scheduled": len(bridge._schedule), "subscribers": len(bridge._out.subscribers)}), flush=True)
     await bridge.stop()
 
 

@@ -73,7 +73,7 @@ def test_shell_script(quick: QuickSession) -> None:
     assert take.startswith("shell-")
     assert quick.calls == [("capture_start", take), ("capture_stop",), ("continue_take", take, 4.0, take)]
     assert f'/soundforge/job/done ssfs "{take}" "clip-0001" 4.0' in done.stdout
-    assert len(quick.server.bridge._subscribers) == 0
+    assert len(quick.server.bridge._out.subscribers) == 0
 
 
 def test_shell_script_fails_when_the_job_does(quick: QuickSession) -> None:

@@ -15,7 +15,7 @@ from test_midi_bridge import System, cc, from_thread, off, on
 
 from soundforge import hookspecs
 from soundforge.settings import Settings
-from soundforge_bridges.midi import bridge as bridge_module
+from soundforge_bridges.midi import learning as learning_module
 from soundforge_bridges.midi import register_bridges
 from soundforge_bridges.midi.bridge import MidiBridge
 from soundforge_bridges.midi.learn import Learner
@@ -86,7 +86,7 @@ def test_whatever_is_played_gives_a_map(messages: list[Any]) -> None:
 
 def test_the_bridge_learns_writes_and_plays_on(session: MemorySession, tmp_path: Path,
                                                monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bridge_module, "LEARN_SECONDS", 0.05)
+    monkeypatch.setattr(learning_module, "LEARN_SECONDS", 0.05)
     system, lines, path = System("keys in"), [], tmp_path / "sub" / "map.toml"
 
     async def scenario() -> None:
@@ -117,7 +117,7 @@ def test_settings_reach_the_bridge(session: MemorySession, tmp_path: Path, monke
     register_bridges(found.append)
     assert [descriptor.name for descriptor in found] == ["midi"] and hookspecs.register_bridges
     plain = found[0].factory(session, Settings(presets=("a",)))
-    assert plain._learner is None and plain.map == DEFAULT
+    assert plain._learning is None and plain.map == DEFAULT
     learning = found[0].factory(session, Settings(midi_learn=True))
     assert learning._learn_to == tmp_path / "midi-map.toml" and learning.map == DEFAULT
     (tmp_path / "mine.toml").write_text(write_map(MidiMap(3)))

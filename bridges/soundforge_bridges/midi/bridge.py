@@ -24,7 +24,7 @@ from soundforge.wav_file import write_atomically
 from soundforge_bridges.midi.clock import MidiClock
 from soundforge_bridges.midi.dispatch import ORIGIN, Dispatcher
 from soundforge_bridges.midi.inbox import Inbox
-from soundforge_bridges.midi.learn import Learner
+from soundforge_bridges.midi.learning import Learning
 from soundforge_bridges.midi.lights import Lights
 from soundforge_bridges.midi.map import DEFAULT, MidiMap
 from soundforge_bridges.midi.map_file import read_map, write_map
@@ -32,7 +32,6 @@ from soundforge_bridges.midi.ports import MidiSystem, match
 from soundforge_bridges.port import SessionPort
 
 VIRTUAL_NAME = "SoundForge"
-LEARN_SECONDS = 15.0
 LOOK_SECONDS, LOOK_FOR_SYSTEM_SECONDS = 2.0, 30.0
 CLOCK_TYPES = ("clock", "start", "stop", "continue", "songpos")
 MAX_CLOCK_WAITING = 512
@@ -66,8 +65,7 @@ class MidiBridge:
         self._report = report or self._notice
         self._dispatcher = Dispatcher(session, self.map, presets, self._report)
         self._presets = tuple(presets)
-        self._learn_to, self._learner = learn_to, Learner(self.map) if learn_to else None
-        self._learn_timer: asyncio.TimerHandle | None = None
+        self._learn_to, self._learning = learn_to, Learning(self.map, self._report, self._learnt) if learn_to else None
         self._lights = Lights(self.map)
         self._inbox = Inbox(self._wake)
         self._clock = MidiClock()
@@ -100,17 +98,16 @@ class MidiBridge:
         self._session.add_transport_source(SOURCE)
         await self._look()
         self._watcher = asyncio.create_task(self._watch())
-        if self._learner is not None:
-            self._ask_to_play()
+        if self._learning is not None:
+            self._learning.start()
 
     async def stop(self) -> None:
         """Close all ports; safe to call twice."""
         if self._remove_listener is not None:
             self._remove_listener()
             self._remove_listener = None
-        if self._learn_timer is not None:
-            self._learn_timer.cancel()
-            self._learn_timer = None
+        if self._learning is not None:
+            self._learning.stop()
         watcher, self._watcher = self._watcher, None
         if watcher is not None:
             watcher.cancel()
@@ -233,8 +230,8 @@ class MidiBridge:
         for message in self._clock_inbox.take_all():
             self._on_clock(message.type, message.time, getattr(message, "pos", 0))
         for message in self._inbox.take_all():
-            if self._learner is not None:
-                self._learn(message)
+            if self._learning is not None:
+                self._learning.hear(message)
             else:
                 self._dispatcher.on_message(message)
 
@@ -252,40 +249,14 @@ class MidiBridge:
 
     # --- learning ------------------------------------------------------------------------------------------
 
-    def _ask_to_play(self, skipped: bool = False) -> None:
-        """Ask for the next control, or end the learning; asks on when nothing is played for a while."""
-        learner = self._learner
-        if learner is None or self._loop is None:
-            return
-        if skipped:
-            learner.skip()
-        if self._learn_timer is not None:
-            self._learn_timer.cancel()
-        if learner.done:
-            self._learn_timer, self._learner = None, None
-            self._finish_learning(learner.map)
-            return
-        self._report(f"MIDI learn: {learner.question}; wait {LEARN_SECONDS:.0f} s to leave it")
-        self._learn_timer = self._loop.call_later(LEARN_SECONDS, self._ask_to_play, True)
-
-    def _learn(self, message: Any) -> None:
-        if self._learner is None:
-            return
-        before = self._learner.question
-        line = self._learner.hear(message)
-        if line:
-            self._report(f"MIDI learn: {line}")
-        if self._learner.question != before:
-            self._ask_to_play()
-
-    def _finish_learning(self, learnt: MidiMap) -> None:
+    def _learnt(self, learnt: MidiMap) -> None:
         """Play by the new map at once; the file is written on the worker."""
-        self.map, path = learnt, self._learn_to
+        self._learning, self.map = None, learnt
         self._dispatcher = Dispatcher(self._session, learnt, self._presets, self._report)
         self._lights = Lights(learnt)
         self._send(self._lights.start(self._session))
-        if path is not None:
-            self._writer = asyncio.ensure_future(self._write_map(path, write_map(learnt)))
+        if self._learn_to is not None:
+            self._writer = asyncio.ensure_future(self._write_map(self._learn_to, write_map(learnt)))
 
     async def _write_map(self, path: Path, text: str) -> None:
         try:

@@ -20,12 +20,14 @@ from soundforge import RequestError, SoundForgeError
 from soundforge.requests import Event, StatusEvent
 from soundforge_bridges.osc.arguments import bind
 from soundforge_bridges.osc.fair_queue import Address, FairQueue
-from soundforge_bridges.osc.peers import Access, Awaited, ErrorBudget, Subscribers
+from soundforge_bridges.osc.handlers import PREFIX
+from soundforge_bridges.osc.outbox import Outbox
+from soundforge_bridges.osc.peers import Access
 from soundforge_bridges.osc.reader import Message, PacketError, read_packet
 from soundforge_bridges.osc.receiver import Receiver
-from soundforge_bridges.osc.replies import REPLIES, Outgoing, error_reply, from_event
+from soundforge_bridges.osc.replies import REPLIES, Outgoing, from_event
 from soundforge_bridges.osc.schedule import Schedule, seconds_until
-from soundforge_bridges.osc.table import COMMANDS, PREFIX, Command, find
+from soundforge_bridges.osc.table import COMMANDS, Command, find
 from soundforge_bridges.port import SessionPort
 
 SLICE_SECONDS, PAUSE_SECONDS = 0.001, 0.002
@@ -61,15 +63,12 @@ class OscBridge:
         self._session, self._host, self._wanted_port, self._allow = session, host, port, tuple(allow)
         self._queue = FairQueue()
         self._schedule = Schedule()
-        self._subscribers = Subscribers()
-        self._errors = ErrorBudget()
-        self._awaited = Awaited()
+        self._out = Outbox(self._transmit)
         self._receiver: Receiver | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._remove_listener: Any = None
         self._draining = False
-        self._sent_now: set[tuple[Address, str]] | None = None
         self.malformed = 0
         """Datagrams that were no OSC."""
 
@@ -144,13 +143,13 @@ class OscBridge:
             self._loop.call_later(PAUSE_SECONDS, self._drain)
 
     def _on_packet(self, data: bytes, sender: Address) -> None:
-        if len(self._subscribers):
-            self._subscribers.heard_from(sender[0])
+        if len(self._out.subscribers):
+            self._out.subscribers.heard_from(sender[0])
         try:
             messages = read_packet(data)
         except PacketError as error:
             self.malformed += 1
-            self._error(sender, "", error)
+            self._out.error(sender, "", error)
             return
         for message in messages:
             self._when_due(message, sender)
@@ -163,7 +162,7 @@ class OscBridge:
         try:
             self._schedule.add(message, sender, ahead)
         except SoundForgeError as error:
-            self._error(sender, message.address, error)
+            self._out.error(sender, message.address, error)
             return
         self._set_timer()
 
@@ -186,33 +185,31 @@ class OscBridge:
             # Two programs that answer each other's answers would never stop.
             if message.address not in REPLIES:
                 what = "no such address; /soundforge/commands lists all"
-                self._error(sender, message.address, RequestError(what))
+                self._out.error(sender, message.address, RequestError(what))
             return
         command, names = found
-        self._sent_now = set()
         try:
-            self._carry_out(command, names, message, sender)
+            with self._out.one_command():
+                self._carry_out(command, names, message, sender)
         except SoundForgeError as error:
-            self._error(sender, message.address, error)
+            self._out.error(sender, message.address, error)
         except Exception as error:
             # A fault of ours must not take the server down; the sender and the log hear of it.
             log.exception("%s failed", message.address)
-            self._error(sender, message.address, RequestError(f"internal error: {error}; see the log"))
-        finally:
-            self._sent_now = None
+            self._out.error(sender, message.address, RequestError(f"internal error: {error}; see the log"))
 
     def _carry_out(self, command: Command, names: tuple[str, ...], message: Message, sender: Address) -> None:
         if command.any_arguments:
-            self._send_raw(_pong(message), sender)
+            self._out.send(_pong(message), sender)
             return
         values = bind(command.arguments, message.values)
         if command.awaits:
-            self._awaited.add(command.awaits, sender, command.awaits_seconds)
+            self._out.awaited.add(command.awaits, sender, command.awaits_seconds)
         if command.handler is None:
             self._connection(command, values, sender)
             return
         for answer in command.handler(self._session, Origin(sender), *names, *values):
-            self._send(answer if isinstance(answer, Outgoing) else self._message(answer), sender)
+            self._out.answer(answer if isinstance(answer, Outgoing) else self._message(answer), sender)
         if command.address == f"{PREFIX}/panic":
             self._schedule.clear()
 
@@ -220,65 +217,35 @@ class OscBridge:
         """The addresses that concern the connection: commands, subscribe, unsubscribe."""
         if command.address == f"{PREFIX}/commands":
             for row in COMMANDS:
-                self._send(Outgoing(f"{PREFIX}/commands", "ssss", (row.address, row.signature, row.reply, row.doc)),
-                           sender)
+                self._out.answer(Outgoing(f"{PREFIX}/commands", "ssss",
+                                          (row.address, row.signature, row.reply, row.doc)), sender)
             return
         address = (sender[0], values[0] or sender[1])
         if command.address == f"{PREFIX}/unsubscribe":
-            if not self._subscribers.remove(address):
+            if not self._out.subscribers.remove(address):
                 raise RequestError(f"port {address[1]} of {address[0]} is not subscribed")
-            self._send(Outgoing(f"{PREFIX}/unsubscribed", "i", (address[1],)), sender)
+            self._out.answer(Outgoing(f"{PREFIX}/unsubscribed", "i", (address[1],)), sender)
             return
-        for gone in self._subscribers.add(address):
-            self._to(gone, Outgoing(f"{PREFIX}/unsubscribed", "i", (gone[1],)))
-        self._send(Outgoing(f"{PREFIX}/subscribed", "i", (address[1],)), sender)
-        self._to(address, self._message(self._session.status()))
+        for gone in self._out.subscribers.add(address):
+            self._out.only(gone, Outgoing(f"{PREFIX}/unsubscribed", "i", (gone[1],)))
+        self._out.answer(Outgoing(f"{PREFIX}/subscribed", "i", (address[1],)), sender)
+        self._out.only(address, self._message(self._session.status()))
 
     # --- out -----------------------------------------------------------------------------------------------
-
-    def _on_event(self, event: Event, origin: Any) -> None:
-        """From the session, on the event loop: to who asked and to every subscriber."""
-        message = self._message(event)
-        asked = [origin.address] if isinstance(origin, Origin) else []
-        self._send(message, *asked, *self._awaited.by(message.address))
-
-    def _message(self, event: Event) -> Outgoing:
-        if isinstance(event, StatusEvent):
-            event = replace(event, dropped=event.dropped + self.dropped)
-        return from_event(event)
-
-    def _send(self, message: Outgoing, *asked: Address) -> None:
-        """To those who asked and every subscriber, to each once."""
-        if message.address in _STATES and self._sent_now is not None:
-            # The session tells of its state as an event, and the command answers with it: one message is enough.
-            where = [a for a in self._receivers(*asked) if (a, message.address) not in self._sent_now]
-            self._sent_now.update((a, message.address) for a in where)
-        else:
-            where = self._receivers(*asked)
-        datagram = message.encode()
-        for address in where:
-            self._transmit(datagram, address)
-
-    def _send_raw(self, datagram: bytes, sender: Address) -> None:
-        for address in self._receivers(sender):
-            self._transmit(datagram, address)
-
-    def _receivers(self, *asked: Address) -> list[Address]:
-        return list(dict.fromkeys([*asked, *self._subscribers]))
-
-    def _to(self, address: Address, message: Outgoing) -> None:
-        self._transmit(message.encode(), address)
 
     def _transmit(self, datagram: bytes, address: Address) -> None:
         if self._receiver is not None:
             self._receiver.send(datagram, address)
 
-    def _error(self, sender: Address, address: str, error: SoundForgeError) -> None:
-        if self._errors.spend(sender):
-            self._send(error_reply(address, str(error)), sender)
+    def _on_event(self, event: Event, origin: Any) -> None:
+        """From the session, on the event loop: to who asked and to every subscriber."""
+        message = self._message(event)
+        self._out.tell(message, *([origin.address] if isinstance(origin, Origin) else []))
 
-
-_STATES = (f"{PREFIX}/status", f"{PREFIX}/transport")
+    def _message(self, event: Event) -> Outgoing:
+        if isinstance(event, StatusEvent):
+            event = replace(event, dropped=event.dropped + self.dropped)
+        return from_event(event)
 
 
 def _pong(message: Message) -> bytes:

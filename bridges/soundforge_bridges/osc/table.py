@@ -1,25 +1,22 @@
 """Every OSC address of SoundForge, once: arguments, ranges, defaults, reply, and the session's method behind it.
 
-The server, `/soundforge/commands`, `docs/osc.md` and the tests are derived from this table. A handler gets the session,
-who asked (`origin`, which the session hands back with the job's events) and the converted arguments; what it gives is
-sent as reply. The four rows without a handler concern the connection itself and are the server's own.
+The server, `/soundforge/commands`, `docs/osc.md` and the tests are derived from this table. The four rows without a
+handler concern the connection itself and are the server's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from soundforge.requests import MAX_BPM, MAX_SECONDS, MIN_BPM, ClipEvent, Event
+from soundforge.requests import MAX_BPM, MAX_SECONDS, MIN_BPM
+from soundforge_bridges.osc import handlers
 from soundforge_bridges.osc.arguments import REQUIRED, Argument
-from soundforge_bridges.osc.replies import Outgoing, clip_reply, param_reply
-from soundforge_bridges.port import SessionPort
+from soundforge_bridges.osc.handlers import PREFIX, Reply
 
-Reply = Iterable[Event | Outgoing]
 Handler = Callable[..., Reply]
 NAME = "NAME"
-PREFIX = "/soundforge"
 MIN_SECONDS = 0.02
 MAX_BARS = 1000
 
@@ -69,149 +66,6 @@ TRANSPORT_REPLY = f"{PREFIX}/transport s:source f:bpm i:rolling f:beat"
 STATUS_REPLY = f"{PREFIX}/status s:state s:model i:queued f:rtf i:underruns i:overruns i:dropped"
 
 
-# --- handlers: the session's method, and what is answered ------------------------------------------------
-
-
-def _status(session: SessionPort, origin: Any) -> Reply:
-    return [session.status()]
-
-
-def _param(session: SessionPort, origin: Any, name: str, value: float | str | None) -> Reply:
-    # An empty text is a value where the parameter is a text, and "no value" where it is a number.
-    if value is not None and (value != "" or isinstance(session.get_param(name), str)):
-        session.set_param(name, value)
-    return [param_reply(name, session.get_param(name))]
-
-
-def _condition(session: SessionPort, origin: Any, name: str, source: str) -> Reply:
-    session.set_condition(name, source)
-    return [Outgoing(f"{PREFIX}/condition/{name}", "s", (source,))]
-
-
-def _capture_start(session: SessionPort, origin: Any, take: str) -> Reply:
-    session.capture_start(take, origin=origin)
-    return ()
-
-
-def _capture_stop(session: SessionPort, origin: Any) -> Reply:
-    session.capture_stop()
-    return ()
-
-
-def _capture_bars(session: SessionPort, origin: Any, n: int, take: str) -> Reply:
-    session.capture_bars(n, take, origin=origin)
-    return ()
-
-
-def _continue(session: SessionPort, origin: Any, take: str, seconds: float | None, job: str) -> Reply:
-    session.continue_take(take, seconds, job, origin=origin)
-    return ()
-
-
-def _generate(session: SessionPort, origin: Any, text: str | None, seconds: float | None, job: str) -> Reply:
-    session.generate(text, seconds, job, origin=origin)
-    return ()
-
-
-def _regenerate(session: SessionPort, origin: Any, job: str) -> Reply:
-    session.regenerate(job, origin=origin)
-    return ()
-
-
-def _takeover(session: SessionPort, origin: Any, bars_in: int, bars_out: int, job: str) -> Reply:
-    session.takeover(bars_in, bars_out, job, origin=origin)
-    return ()
-
-
-def _release(session: SessionPort, origin: Any) -> Reply:
-    session.release()
-    return ()
-
-
-def _cancel(session: SessionPort, origin: Any, job: str) -> Reply:
-    session.cancel(job)
-    return ()
-
-
-def _clip_play(session: SessionPort, origin: Any, clip: str, loop: int) -> Reply:
-    session.clip_play(clip, loop=bool(loop))
-    return [clip_reply(session.clip_info(clip))]
-
-
-def _clip_stop(session: SessionPort, origin: Any, clip: str) -> Reply:
-    session.clip_stop(clip)
-    return [clip_reply(session.clip_info(clip))]
-
-
-def _clip_list(session: SessionPort, origin: Any) -> Reply:
-    clips: list[ClipEvent] = list(session.clip_list())
-    return [*map(clip_reply, clips), Outgoing(f"{PREFIX}/clip/listed", "i", (len(clips),))]
-
-
-def _clip_info(session: SessionPort, origin: Any, clip: str) -> Reply:
-    return [clip_reply(session.clip_info(clip))]
-
-
-def _clip_delete(session: SessionPort, origin: Any, clip: str) -> Reply:
-    gone = clip_reply(session.clip_info(clip))  # asked before: afterwards nobody knows it
-    session.clip_delete(clip)
-    return [gone]
-
-
-def _clip_pad(session: SessionPort, origin: Any, clip: str, pad: int) -> Reply:
-    session.clip_pad(clip, pad)
-    return [clip_reply(session.clip_info(clip))]
-
-
-def _transport(session: SessionPort, origin: Any) -> Reply:
-    return [session.transport()]
-
-
-def _tempo(session: SessionPort, origin: Any, bpm: float | None) -> Reply:
-    if bpm is not None:
-        session.set_tempo(bpm)
-    return [session.transport()]
-
-
-def _start(session: SessionPort, origin: Any) -> Reply:
-    session.transport_start()
-    return [session.transport()]
-
-
-def _stop(session: SessionPort, origin: Any) -> Reply:
-    session.transport_stop()
-    return [session.transport()]
-
-
-def _position(session: SessionPort, origin: Any, beat: float | None) -> Reply:
-    if beat is not None:
-        session.transport_position(beat)
-    return [session.transport()]
-
-
-def _source(session: SessionPort, origin: Any, source: str) -> Reply:
-    if source:
-        session.transport_source(source)
-    return [session.transport()]
-
-
-def _signature(session: SessionPort, origin: Any, beats: int | None, unit: int) -> Reply:
-    if beats is not None:
-        session.transport_signature(beats, unit)
-    return [session.transport()]
-
-
-def _model(session: SessionPort, origin: Any, name: str) -> Reply:
-    if name:
-        session.load_model(name)
-    return [session.status()]
-
-
-def _panic(session: SessionPort, origin: Any) -> Reply:
-    session.panic()
-    return [session.status()]
-
-
 # --- the table ---------------------------------------------------------------------------------------------
 
 COMMANDS: tuple[Command, ...] = (
@@ -224,53 +78,56 @@ COMMANDS: tuple[Command, ...] = (
     Command(f"{PREFIX}/unsubscribe", (_whole("port", 1, 65535, None),), f"{PREFIX}/unsubscribed i:port",
             "Ends a subscription."),
     Command(f"{PREFIX}/status", (), STATUS_REPLY,
-            "State: the first that holds of error, loading, generating, capturing, playing, ready.", _status),
+            "State: the first that holds of error, loading, generating, capturing, playing, ready.", handlers.status),
     Command(f"{PREFIX}/param/{NAME}", (Argument("value", "value", None),), f"{PREFIX}/param/{NAME} value",
-            "Sets a parameter for the next requests and, where it can, for running ones; without value asks.", _param),
+            "Sets a parameter for the next requests and, where it can, for running ones; without value asks.",
+            handlers.param),
     Command(f"{PREFIX}/condition/{NAME}", (Argument("source", "name", ""),), f"{PREFIX}/condition/{NAME} s:source",
-            "Sets a condition to a text, `take:ID` or `clip:ID`; empty clears it.", _condition),
+            "Sets a condition to a text, `take:ID` or `clip:ID`; empty clears it.", handlers.condition),
     Command(f"{PREFIX}/capture/start", (TAKE,), f"{PREFIX}/capture/started s:take",
-            "Begins to record the input.", _capture_start),
+            "Begins to record the input.", handlers.capture_start),
     Command(f"{PREFIX}/capture/stop", (), f"{PREFIX}/take s:take f:seconds f:peak_db",
-            "Ends the recording; the take can be continued from.", _capture_stop, awaits=f"{PREFIX}/take"),
+            "Ends the recording; the take can be continued from.", handlers.capture_stop, awaits=f"{PREFIX}/take"),
     Command(f"{PREFIX}/capture/bars", (_whole("n", 1, MAX_BARS, 4), TAKE),
             f"{PREFIX}/capture/started s:take, {PREFIX}/take s:take f:seconds f:peak_db",
-            "Records n bars from the next bar line.", _capture_bars),
+            "Records n bars from the next bar line.", handlers.capture_bars),
     Command(f"{PREFIX}/continue", (TAKE, _seconds(), ID), JOB,
-            "Goes on from a take (default: the last), `param/seconds` long; plays at the next quantum.", _continue),
+            "Goes on from a take (default: the last), `param/seconds` long; plays at the next quantum.",
+            handlers.continue_),
     Command(f"{PREFIX}/generate", (Argument("text", "text", None), _seconds(), ID), JOB,
-            "Makes a clip from a text (default: `param/text`).", _generate),
+            "Makes a clip from a text (default: `param/text`).", handlers.generate),
     Command(f"{PREFIX}/regenerate", (ID,), JOB,
-            "The last continuation once more from the same prompt, with another seed.", _regenerate),
+            "The last continuation once more from the same prompt, with another seed.", handlers.regenerate),
     Command(f"{PREFIX}/takeover", (_whole("bars_in", 1, MAX_BARS, 4), _whole("bars_out", 0, MAX_BARS, 0), ID), JOB,
-            "Records bars from the next bar line and goes on without a gap; bars_out 0 = until released.", _takeover),
-    Command(f"{PREFIX}/release", (), JOB, "Ends a takeover that has no end.", _release),
+            "Records bars from the next bar line and goes on without a gap; bars_out 0 = until released.",
+            handlers.takeover),
+    Command(f"{PREFIX}/release", (), JOB, "Ends a takeover that has no end.", handlers.release),
     Command(f"{PREFIX}/cancel", (Argument("id", "name"),), f"{PREFIX}/job/cancelled s:id",
-            "Cancels one job; `*` cancels all.", _cancel, awaits=f"{PREFIX}/job/cancelled"),
+            "Cancels one job; `*` cancels all.", handlers.cancel, awaits=f"{PREFIX}/job/cancelled"),
     Command(f"{PREFIX}/clip/play", (CLIP, _whole("loop", 0, 1, 0)), CLIP_REPLY,
-            "Plays a clip at the next quantum.", _clip_play),
-    Command(f"{PREFIX}/clip/stop", (CLIP,), CLIP_REPLY, "Stops a clip.", _clip_stop),
+            "Plays a clip at the next quantum.", handlers.clip_play),
+    Command(f"{PREFIX}/clip/stop", (CLIP,), CLIP_REPLY, "Stops a clip.", handlers.clip_stop),
     Command(f"{PREFIX}/clip/list", (), f"{CLIP_REPLY} for each, then {PREFIX}/clip/listed i:count",
-            "All clips, oldest first.", _clip_list),
-    Command(f"{PREFIX}/clip/info", (CLIP,), CLIP_REPLY, "One clip.", _clip_info),
-    Command(f"{PREFIX}/clip/delete", (CLIP,), CLIP_REPLY, "Deletes a clip and its file.", _clip_delete),
+            "All clips, oldest first.", handlers.clip_list),
+    Command(f"{PREFIX}/clip/info", (CLIP,), CLIP_REPLY, "One clip.", handlers.clip_info),
+    Command(f"{PREFIX}/clip/delete", (CLIP,), CLIP_REPLY, "Deletes a clip and its file.", handlers.clip_delete),
     Command(f"{PREFIX}/clip/pad", (CLIP, _whole("pad", 1, 16)), CLIP_REPLY,
-            "Puts a clip on a pad, from which MIDI plays it.", _clip_pad),
-    Command(f"{PREFIX}/transport", (), TRANSPORT_REPLY, "Asks for the transport.", _transport),
+            "Puts a clip on a pad, from which MIDI plays it.", handlers.clip_pad),
+    Command(f"{PREFIX}/transport", (), TRANSPORT_REPLY, "Asks for the transport.", handlers.transport),
     Command(f"{PREFIX}/transport/tempo", (Argument("bpm", "number", None, low=MIN_BPM, high=MAX_BPM),),
-            TRANSPORT_REPLY, "Sets the tempo; without argument asks.", _tempo),
-    Command(f"{PREFIX}/transport/start", (), TRANSPORT_REPLY, "Lets the transport roll.", _start),
-    Command(f"{PREFIX}/transport/stop", (), TRANSPORT_REPLY, "Stops the transport.", _stop),
+            TRANSPORT_REPLY, "Sets the tempo; without argument asks.", handlers.tempo),
+    Command(f"{PREFIX}/transport/start", (), TRANSPORT_REPLY, "Lets the transport roll.", handlers.start),
+    Command(f"{PREFIX}/transport/stop", (), TRANSPORT_REPLY, "Stops the transport.", handlers.stop),
     Command(f"{PREFIX}/transport/position", (Argument("beat", "number", None, low=0, high=1e9),), TRANSPORT_REPLY,
-            "Goes to a beat; without argument asks.", _position),
+            "Goes to a beat; without argument asks.", handlers.position),
     Command(f"{PREFIX}/transport/source", (Argument("source", "text", ""),), TRANSPORT_REPLY,
-            "What drives the transport: internal, midi, link or jack; without argument asks.", _source),
+            "What drives the transport: internal, midi, link or jack; without argument asks.", handlers.source),
     Command(f"{PREFIX}/transport/signature", (_whole("beats_per_bar", 1, 64, None), _whole("beat_unit", 1, 64, 4)),
-            TRANSPORT_REPLY, "Sets the metre; without argument asks.", _signature),
+            TRANSPORT_REPLY, "Sets the metre; without argument asks.", handlers.signature),
     Command(f"{PREFIX}/model", (Argument("name", "text", ""),), STATUS_REPLY,
-            "Loads another model while the sound goes on; status again when it is ready. Without name asks.", _model,
-            awaits=f"{PREFIX}/status", awaits_seconds=300.0),
-    Command(f"{PREFIX}/panic", (), STATUS_REPLY, "Everything silent at once, all jobs cancelled.", _panic),
+            "Loads another model while the sound goes on; status again when it is ready. Without name asks.",
+            handlers.model, awaits=f"{PREFIX}/status", awaits_seconds=300.0),
+    Command(f"{PREFIX}/panic", (), STATUS_REPLY, "Everything silent at once, all jobs cancelled.", handlers.panic),
 )
 
 EXACT = {command.address: command for command in COMMANDS if not command.named}
