@@ -101,6 +101,12 @@ class ConditionBank:
     def names(self) -> tuple[str, ...]:
         return tuple(slot.name for slot in self.slots)
 
+    @property
+    def listens(self) -> bool:
+        """Whether a conditioner makes features without a user's value (from the tempo, or from what it hears)."""
+        found = [self._find(slot.name) for slot in self.slots]
+        return any(item is not None and item[2] for item in found)
+
     def collect(self, request: GenerateRequest) -> dict[str, Any]:
         """Values by condition name: `text` and `conditions` together, without those that mean "nothing".
 

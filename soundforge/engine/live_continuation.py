@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from soundforge.audio import Samples, match_gain
+from soundforge.audio import Samples, Waveform, match_gain
 from soundforge.engine.generate import Generation, Progress
 from soundforge.engine.level_hold import LevelHold
 from soundforge.engine.model import LanguageModelRuntime
@@ -37,6 +37,7 @@ class PromptSnapshot:
         stream: of the codec, own copy, which has decoded all known frames.
         own, decoded: the last samples of the capture, and of what the codec made of it, `[C, n]`.
         decoded_samples: how many came out of the codec in all.
+        heard: the capture's own sound of the window's known frames.
     """
 
     runtime: LanguageModelRuntime
@@ -49,6 +50,7 @@ class PromptSnapshot:
     own: Samples
     decoded: Samples
     decoded_samples: int
+    heard: Waveform
 
     @property
     def n_frames(self) -> int:
@@ -100,7 +102,8 @@ class LiveContinuation:
         self._level = LevelHold(codec) if request.level_hold else None
         self._generation = Generation(
             runtime, [request], prompt=prompt.codes[:, :, prompt.first_frame:], new_frames=frames, cancel=cancel,
-            progress=progress, prefilled=prompt.window, on_shift=None if self._level is None else self._level.on_shift)
+            progress=progress, prompt_audio=prompt.heard, prefilled=prompt.window,
+            on_shift=None if self._level is None else self._level.on_shift)
         if _differs(request, base):
             self._generation.update(conditions=_changed_conditions(runtime, base, request))
         # The decoder has seen the prompt; samples before the wanted start are dropped.

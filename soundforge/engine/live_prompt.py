@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from soundforge.audio import Samples
+from soundforge.audio import Samples, Waveform
 from soundforge.engine.generate import Progress
 from soundforge.engine.keywords import fill_request
 from soundforge.engine.live_continuation import TAIL_SECONDS, LiveContinuation, PromptSnapshot
@@ -31,6 +31,10 @@ FULL = 0.8
 PIECE_FRAMES = 5
 """Frames that are encoded and prefilled together: one run over five columns costs hardly more than over one. What is
 short of it waits for more capture, or for a continuation, which takes it along in one run."""
+
+
+LISTEN_SECONDS = 2.0
+"""How often conditioners that listen are asked anew while a capture without a tempo grows."""
 
 
 class LivePrompt:
@@ -54,9 +58,11 @@ class LivePrompt:
         self._keep = self._window_frames - stride
         self._first_frame = 0  # of the window, in frames of the capture
         self._window: Window | None = None
+        self._listens = request.bpm is None and runtime.conditions.listens
+        self._heard_frames = 0  # known frames when it was last listened to
         self._decoded_samples = 0
         self._decoded: Samples = np.zeros((runtime.codec.channels, 0), dtype=np.float32)  # its last second
-        self._own: Samples = self._decoded  # the last second and a bit of the capture itself
+        self._own: Samples = self._decoded  # the capture itself, as much of it as a window holds
 
     @property
     def n_frames(self) -> int:
@@ -84,8 +90,8 @@ class LivePrompt:
         if samples.shape[1] == 0:
             return self.n_frames
         self.n_samples += samples.shape[1]
-        tail = round(TAIL_SECONDS * codec.sample_rate)
-        self._own = np.concatenate([self._own, samples], axis=1)[:, -2 * tail:]
+        kept = self._window_frames * codec.hop_length + 2 * round(TAIL_SECONDS * codec.sample_rate)
+        self._own = np.concatenate([self._own, samples], axis=1)[:, -kept:]
         self._waiting.append(np.array(samples, dtype=np.float32))  # a copy: the caller may use its block again
         self._n_waiting += samples.shape[1]
         return self.flush() if self._n_waiting >= PIECE_FRAMES * codec.hop_length else self.n_frames
@@ -113,7 +119,8 @@ class LivePrompt:
             return
         self._codes = torch.cat([self._codes, codes], dim=-1)
         filled = self.n_frames - self._first_frame
-        if self._window is not None and filled <= FULL * self._window_frames:
+        due = self.n_frames - self._heard_frames >= LISTEN_SECONDS * self.runtime.codec.frame_rate_hz
+        if self._window is not None and filled <= FULL * self._window_frames and not (self._listens and due):
             self._window.extend_prompt(codes.to(self.runtime.device))
             return
         if filled > FULL * self._window_frames:
@@ -121,14 +128,24 @@ class LivePrompt:
         self._window = None  # let go before the next one is made
         self._window = self._open()
 
+    def _heard(self) -> Waveform:
+        """The capture's own sound of the window's known frames."""
+        hop, end = self.runtime.codec.hop_length, self._own.shape[1]
+        start = end - (self.n_samples - self._first_frame * hop)
+        return Waveform(self._own[:, max(0, start):end - (self.n_samples - self.n_frames * hop)],
+                        self.runtime.codec.sample_rate)
+
     def _open(self) -> Window:
         runtime = self.runtime
         rate = runtime.codec.frame_rate_hz
+        self._heard_frames = self.n_frames
+        # With a tempo, frame 0 is counted from; without one, the prompt's end is, where a listener knows the beat.
+        known = self.n_frames - self._first_frame if self._listens else 0
         with runtime.lock:
             conditions = runtime.prepare(
                 [runtime.conditions.collect(self.request)], [self.request], n_frames=self._window_frames,
-                prompt_frames=0, first_new_seconds=self._first_frame / rate, prompt=None, window_start_frames=None,
-                window_seconds=self._window_seconds)
+                prompt_frames=known, first_new_seconds=self._first_frame / rate, window_start_frames=None,
+                prompt=self._heard() if self._listens else None, window_seconds=self._window_seconds)
             streams = [UniformStream(0, runtime.n_codebooks)]
             prompt = self._codes[:, :, self._first_frame:].to(runtime.device)
             window = Window(runtime.decoder, conditions, self.request.sampling, self.request.guidance, prompt,
@@ -140,6 +157,7 @@ class LivePrompt:
         """Other text, conditions or guidance for what is captured: runs it through the network again, while nobody
         waits. Continuations may differ as well, but understand the capture as it was understood here."""
         self.request = fill_request(request)
+        self._listens = request.bpm is None and self.runtime.conditions.listens
         if self._window is not None:
             self._window = None
             self._window = self._open()
@@ -147,7 +165,7 @@ class LivePrompt:
     def _snapshot(self) -> PromptSnapshot:
         assert self._window is not None
         return PromptSnapshot(self.runtime, self.request, self._window, self._codes, self._first_frame, self.n_samples,
-                              self._stream.clone(), self._own, self._decoded, self._decoded_samples)
+                              self._stream.clone(), self._own, self._decoded, self._decoded_samples, self._heard())
 
     # --- continuation ---------------------------------------------------------------------------------------
 

@@ -10,8 +10,9 @@ import pytest
 
 import soundforge as sf
 from soundforge.engine.live_prompt import LivePrompt
+from soundforge.engine.model import LanguageModelRuntime
 from soundforge.requests import GenerateRequest, SamplingParams
-from soundforge.testing.tiny_model import HOP, SAMPLE_RATE, tiny_engine, tiny_parts
+from soundforge.testing.tiny_model import HOP, SAMPLE_RATE, TinyMood, TinyPulse, TinyText, tiny_engine, tiny_parts
 
 
 def tone(seconds: float, level: float = 0.3) -> sf.Waveform:
@@ -193,6 +194,33 @@ class TestLivePrompt:
         whole = np.concatenate([tone(0.5).samples] * 5, axis=1)
         clip = engine.extend(sf.Waveform(whole, SAMPLE_RATE), "a b", seconds=0.5, seed=9, only_new=True)
         assert np.array_equal(run.codes, clip.codes)
+
+    def test_a_conditioner_that_listens_hears_the_capture_and_later_windows_remember(self) -> None:
+        heard: list[tuple[int, float, int]] = []
+
+        class Ear(TinyPulse):
+            def prepare(self, value: Any, context: Any) -> Any:
+                if context.prompt is not None:
+                    heard.append((context.prompt.n_samples, float(context.prompt.samples[0, 0]), context.prompt_frames))
+                return None
+
+        parts = tiny_parts()
+        slots = {item.slot.name: item.slot for item in parts.slots}
+        parts_of = {"text": TinyText(), "mood": TinyMood(), "pulse": Ear()}
+        runtime = LanguageModelRuntime(parts, lambda name: (slots[name], parts_of[name], name == "pulse"))
+        prompt = LivePrompt(runtime, GenerateRequest())
+        ramp = np.arange(9 * SAMPLE_RATE, dtype=np.float32)[None] / 1e6
+        for start in range(0, ramp.shape[1], 500):
+            prompt.feed(ramp[:, start:start + 500])
+        # Every two seconds, what is heard is just the known frames of the window, whatever was captured before.
+        assert [n // HOP for n, _, _ in heard] == [frames for _, _, frames in heard]
+        assert len(heard) >= 5
+        _, first, frames = heard[-1]
+        assert frames <= 160 and first > 0
+        heard.clear()
+        for _ in prompt.continue_(GenerateRequest(seconds=5.0, seed=1)):
+            pass
+        assert heard and all(n >= frames * HOP or frames == 80 for n, _, frames in heard), "later windows are told, too"
 
     @pytest.mark.parametrize("start_beat", [None, 2.5])
     def test_the_beat_goes_on_through_capture_and_later_windows(self, start_beat: float | None) -> None:
