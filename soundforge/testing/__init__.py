@@ -1,1 +1,33 @@
-"""Test doubles and the conformance kit for plugin authors."""
+"""The conformance kit for plugin authors, and test doubles.
+
+Each check is a plain function that raises AssertionError with one line: the built-in plugins pass the same.
+
+    from soundforge.testing import check_conditioner, check_plugin
+
+    def test_plugin():
+        check_plugin("my_plugin")
+
+Importing this package imports no torch; the checks that need it do.
+"""
+
+from __future__ import annotations
+
+from soundforge.testing.bridges import QuietSession, check_bridge
+from soundforge.testing.codecs import check_codec
+from soundforge.testing.conditioners import DEFAULT_CONTEXT, check_conditioner
+from soundforge.testing.families import check_model_family
+from soundforge.testing.plugins import PluginFacts, check_plugin
+from soundforge.testing.sound import check_clip_processor, check_decoder
+
+__all__ = [
+    "DEFAULT_CONTEXT",
+    "PluginFacts",
+    "QuietSession",
+    "check_bridge",
+    "check_clip_processor",
+    "check_codec",
+    "check_conditioner",
+    "check_decoder",
+    "check_model_family",
+    "check_plugin",
+]
