@@ -21,7 +21,7 @@ def audio_devices() -> tuple[list[dict[str, Any]], str]:
     try:
         with quiet_libraries():
             import sounddevice
-    except OSError:
+    except (OSError, ImportError):  # the module is there without the library that it binds to
         return [], NO_PORTAUDIO
     try:
         with quiet_libraries():

@@ -46,9 +46,9 @@ def _options(
 
 
 def _add_commands() -> None:
-    from soundforge.cli import bench, clip, convert, devices, doctor, models, plugins, pull, render
+    from soundforge.cli import bench, clip, convert, devices, doctor, models, plugins, pull, render, serve
 
-    for module in (render, devices, plugins, models, doctor, pull, convert, bench):
+    for module in (render, serve, devices, plugins, models, doctor, pull, convert, bench):
         name = module.__name__.rpartition(".")[2]
         app.command(name)(getattr(module, name))
     app.add_typer(clip.app, name="clip")
@@ -73,7 +73,11 @@ def hoist(arguments: Sequence[str]) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and leave with its exit status."""
+    from soundforge.cli.serve_options import spread
+
     given = hoist(sys.argv[1:] if arguments is None else arguments)
+    if "serve" in given:
+        given = spread(given)
     try:
         status = app(args=given, prog_name="soundforge", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):

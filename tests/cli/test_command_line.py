@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -154,6 +155,17 @@ def test_doctor_finds_a_busy_port_and_an_unwritable_library(run: Any, tmp_path: 
     assert checks["library"]["level"] == "bad"
     assert checks["torch"]["level"] == "good"
     assert {"Python", "sound card", "MIDI", "model", "plugins", "clock", "settings"} <= set(checks)
+
+
+def test_without_portaudio_the_package_to_install_is_named(tmp_path: Path) -> None:
+    (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "SOUNDFORGE_CONFIG": ""}
+    done = subprocess.run([sys.executable, "-m", "soundforge.cli", "devices"], capture_output=True, text=True,
+                          timeout=60, check=False, env=environment)
+    assert done.returncode == 0
+    assert "PortAudio is missing" in done.stdout
+    assert "libportaudio2" in done.stdout
+    assert "--offline-device" in done.stdout
 
 
 def test_clip_info_shows_what_made_a_clip(run: Any, tmp_path: Path) -> None:

@@ -1,0 +1,84 @@
+"""`soundforge serve`: the live server, with a status line; Ctrl-C ends it cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from typing import Any
+
+import typer
+
+from soundforge.cli.output import console
+from soundforge.cli.serve_options import with_settings
+from soundforge.cli.status_line import StatusLine
+from soundforge.errors import AudioError
+from soundforge.settings import Settings, load_settings
+from soundforge.version import __version__
+
+REFRESH_SECONDS = 0.2
+
+
+@with_settings
+def serve(context: typer.Context, **flags: Any) -> None:
+    """Run the live server: listen, continue, generate and play, driven over OSC and MIDI."""
+    settings = load_settings({**flags, "log": context.obj["log"], "debug": context.obj["debug"] or None})
+    check_offline_input(settings)
+    # An interrupt that arrives before the loop's handler stands, or on Windows, comes as an exception.
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(run(settings))
+    console.print("ended")
+
+
+def check_offline_input(settings: Settings) -> None:
+    """Refuse a file that the offline device could not read, before anything starts."""
+    if settings.offline_input is None:
+        return
+    import soundfile
+
+    try:
+        found = soundfile.info(str(settings.offline_input))
+    except (OSError, RuntimeError) as error:
+        what = "is no sound file" if settings.offline_input.exists() else "does not exist"
+        raise AudioError(f"--offline-input came as {str(settings.offline_input)!r}, which {what}; "
+                         "give a WAV, FLAC or Ogg") from error
+    if found.frames == 0:
+        raise AudioError(f"--offline-input came as {str(settings.offline_input)!r}, which is empty; give some sound")
+
+
+async def run(settings: Settings) -> None:
+    """Start everything, show the status until an interrupt, end everything."""
+    from soundforge.app import Application
+
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C is the exception in `serve`
+            loop.add_signal_handler(name, ended.set)
+    application = Application(settings)
+    with StatusLine(console) as line:
+        line.write(f"SoundForge {__version__}: starting; Ctrl-C ends it")
+        try:
+            await application.start()
+            forget = application.session.add_listener(lambda event, origin: line.tell(event))
+            for fact in facts(settings):
+                line.write(fact)
+            while not ended.is_set():
+                line.update(application.session.status(), application.session.transport(), settings.beats_per_bar)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(ended.wait(), REFRESH_SECONDS)
+            forget()
+        finally:
+            await application.stop()
+
+
+def facts(settings: Settings) -> list[str]:
+    """What a player needs to know at the start."""
+    device = "offline device" if settings.offline_device else \
+        f"input {settings.input or 'default'}, output {settings.output or 'default'}"
+    lines = [f"OSC on {settings.osc_host}:{settings.osc_port}", f"sound: {device}, {settings.block} samples a block",
+             f"library: {settings.library}", f"log: {settings.log or 'none'}"]
+    local = settings.osc_host in ("127.0.0.1", "localhost", "::1")
+    if not local and not settings.osc_allow:
+        lines.append("note: other machines are not heard until --osc-allow names them")
+    return lines
