@@ -11,24 +11,26 @@ in memory and may be called on the event loop: their lock is never held while th
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from soundforge.clip import Clip
 from soundforge.errors import AudioError, LibraryError
 from soundforge.library_ids import check_id, number_of
+from soundforge.library_pads import PADS, Pads
 from soundforge.take import Take
-from soundforge.wav import read_clip, read_info, read_take, write_clip, write_take
-from soundforge.wav_file import remove_leftovers, write_atomically
+from soundforge.wav import read_clip, read_take, write_clip, write_take
+from soundforge.wav_file import remove_leftovers
+from soundforge.wav_info import read_info
+
+__all__ = ["DEFAULT_LIMIT_BYTES", "PADS", "Entry", "Kind", "Library"]
 
 Kind = Literal["take", "clip"]
 GIB = 1024**3
 DEFAULT_LIMIT_BYTES = 10 * GIB
-PADS = range(1, 17)
 _HEADERS_BYTES = 4096
 """Room for the chunks beside samples and record, for the estimate before a write."""
 
@@ -69,11 +71,10 @@ class Library:
         self.bits = bits
         self.problems: list[str] = []
         self._lock = threading.Lock()
-        self._pads_file = threading.Lock()
         self._entries: dict[tuple[Kind, str], Entry] = {}
         self._reserved_bytes = 0
         self._last: dict[Kind, int] = {"take": 0, "clip": 0}
-        self._pads: dict[int, str] = {}
+        self._pads = Pads(folder / "pads.json")
         self._rebuild()
 
     # --- in memory: any thread, never blocks ---------------------------------------------------------------
@@ -116,8 +117,7 @@ class Library:
     @property
     def pads(self) -> Mapping[int, str]:
         """Clip id by pad number; free pads are absent."""
-        with self._lock:
-            return dict(self._pads)
+        return self._pads.clips()
 
     # --- disk: on a worker thread --------------------------------------------------------------------------
 
@@ -154,11 +154,8 @@ class Library:
             raise LibraryError(f"cannot delete {kind} {name!r}: {error}; close programs that use it") from error
         with self._lock:
             self._entries.pop((kind, name), None)
-            pads = [] if kind == "take" else [pad for pad, clip in self._pads.items() if clip == name]
-            for pad in pads:
-                del self._pads[pad]
-        if pads:
-            self._write_pads()
+        if kind == "clip":
+            self._pads.forget(name)
         return entry
 
     def set_pad(self, pad: int, name: str) -> None:
@@ -167,27 +164,14 @@ class Library:
         Raises:
             LibraryError: no such pad or clip, or it cannot be written.
         """
-        if pad not in PADS:
-            raise LibraryError(f"pad came as {pad}, expected {PADS[0]} to {PADS[-1]}")
         if name:
             self.info("clip", name)
-        with self._lock:
-            if name:
-                self._pads[pad] = name
-            else:
-                self._pads.pop(pad, None)
-        self._write_pads()
+        self._pads.put(pad, name)
 
     def fill_pad(self, name: str) -> int:
         """*Disk.* Put a clip on the first free pad; gives its number, 0 when all are taken. Raises as `set_pad`."""
         self.info("clip", name)
-        with self._lock:
-            pad = next((pad for pad in PADS if pad not in self._pads), 0)
-            if pad:
-                self._pads[pad] = name
-        if pad:
-            self._write_pads()
-        return pad
+        return self._pads.fill(name)
 
     # --- inside --------------------------------------------------------------------------------------------
 
@@ -256,7 +240,7 @@ class Library:
         except OSError as error:
             raise LibraryError(f"cannot open the library {str(self.folder)!r}: {error}; "
                                "choose another folder with --library") from error
-        self._pads = self._read_pads()
+        self.problems += self._pads.read({name for kind, name in self._entries if kind == "clip"})
 
     def _adopt(self, kind: Kind, path: Path) -> None:
         self._last[kind] = max(self._last[kind], number_of(path.stem, kind))
@@ -269,24 +253,6 @@ class Library:
         info = read_info(path, with_record=False)
         return Entry(kind, path.stem, path, info.seconds, info.sample_rate, info.channels, info.bpm or 0.0,
                      info.file_bytes, path.stat().st_mtime)
-
-    def _read_pads(self) -> dict[int, str]:
-        path = self.folder / "pads.json"
-        try:
-            stored: Any = json.loads(path.read_bytes())
-            pads = {int(pad): str(name) for pad, name in stored.items()}
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError, AttributeError, RecursionError) as error:
-            self.problems.append(f"{path.name} is left out, the pads are empty: {error}")
-            return {}
-        return {pad: name for pad, name in pads.items() if pad in PADS and ("clip", name) in self._entries}
-
-    def _write_pads(self) -> None:
-        # Read under the writers' lock, so that of two writers the later one carries both changes.
-        with self._pads_file:
-            text = json.dumps({str(pad): name for pad, name in sorted(self.pads.items())}, indent=1)
-            write_atomically(self.folder / "pads.json", [text.encode()])
 
 
 def _size(count: int) -> str:

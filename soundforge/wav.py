@@ -16,14 +16,13 @@ import struct
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from soundforge.audio import Samples, Waveform, check_sample_rate, read
+from soundforge.audio import Samples, Waveform, read
 from soundforge.clip import Clip
 from soundforge.errors import AudioError
 from soundforge.take import Take
@@ -31,74 +30,26 @@ from soundforge.version import __version__
 from soundforge.wav_chunks import (
     Acid,
     Origination,
-    decode_acid,
-    decode_bext,
-    decode_info,
-    decode_smpl,
     encode_acid,
     encode_bext,
     encode_info,
     encode_smpl,
 )
 from soundforge.wav_file import write_atomically
+from soundforge.wav_info import WavInfo, read_info
 from soundforge.wav_record import (
-    MAX_RECORD_BYTES,
     RECORD_FORMAT,
     clip_record,
     decode_codes,
-    decode_record,
     encode_record,
     request_from_record,
 )
-from soundforge.wav_riff import Format, Span, body, decode_format, encode_format, layout, scan, to_bytes
+from soundforge.wav_riff import Format, encode_format, layout, to_bytes
+
+__all__ = ["BIT_DEPTHS", "WavInfo", "fit_for_bits", "read_clip", "read_info", "read_take", "write_clip", "write_take",
+           "write_wave"]
 
 BIT_DEPTHS = (16, 24, 32)
-_SMALL = 1 << 20
-"""No standard chunk that we read is larger; a hostile size is refused before it is read."""
-
-
-@dataclass(frozen=True)
-class WavInfo:
-    """What a WAV file says about itself, its samples unread.
-
-    Args:
-        sample_rate: Hz.
-        channels: how many.
-        n_samples: per channel.
-        bits: of one sample.
-        is_float: floats or integers.
-        acid: tempo, or None.
-        loops: (first, last) sample of each loop, both inclusive.
-        texts: `LIST INFO` by four-letter name.
-        origin: `bext`, or None.
-        record: what the chunk `sfrg` holds, {} without one.
-        file_bytes: size of the file.
-    """
-
-    sample_rate: int
-    channels: int
-    n_samples: int
-    bits: int
-    is_float: bool
-    acid: Acid | None = None
-    loops: tuple[tuple[int, int], ...] = ()
-    texts: Mapping[str, str] = field(default_factory=dict)
-    origin: Origination | None = None
-    record: Mapping[str, Any] = field(default_factory=dict)
-    file_bytes: int = 0
-
-    @property
-    def seconds(self) -> float:
-        return self.n_samples / self.sample_rate
-
-    @property
-    def bpm(self) -> float | None:
-        """Tempo from the record, else from `acid`, else None."""
-        value = self.record.get("bpm")
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and 1.0 <= value <= 9999.0:
-            return float(value)
-        return self.acid.bpm if self.acid else None
-
 
 def write_clip(clip: Clip, path: str | PathLike[str], bits: int = 32, *, replace: bool = True) -> Path:
     """Write a clip with tempo, loop and the request that made it.
@@ -169,46 +120,6 @@ def read_take(path: str | PathLike[str]) -> Take:
     return Take(_read_samples(path, info), bpm=info.bpm, beats_per_bar=_metre(info),
                 start_beat=float(start) if isinstance(start, (int, float)) else None,
                 source=str(record.get("source", Path(path).name)), info=extra if isinstance(extra, dict) else {})
-
-
-def read_info(path: str | PathLike[str], *, with_record: bool = True) -> WavInfo:
-    """What a WAV file says about itself, without its samples.
-
-    Args:
-        path: the file.
-        with_record: read the chunk `sfrg` too (it holds the codes and may have a megabyte).
-
-    Raises:
-        AudioError: missing, truncated or damaged file, or no WAV.
-    """
-    name = str(path)
-    try:
-        with Path(path).open("rb") as stream:
-            spans: dict[bytes, Span] = {}
-            for span in scan(stream, name):
-                spans.setdefault(span.name, span)
-            if b"fmt " not in spans or b"data" not in spans:
-                raise AudioError(f"{name!r} has no {'format' if b'data' in spans else 'data'} chunk; "
-                                 "this is no WAV file that we can use")
-            fmt = decode_format(body(stream, spans[b"fmt "], _SMALL), name)
-            check_sample_rate(fmt.sample_rate)
-
-            def chunk(label: bytes) -> bytes:
-                span = spans.get(label)
-                return body(stream, span, _SMALL) if span and span.size <= _SMALL else b""
-
-            record = {}
-            if with_record and b"sfrg" in spans:
-                record = decode_record(body(stream, spans[b"sfrg"], MAX_RECORD_BYTES), name)
-            return WavInfo(
-                fmt.sample_rate, fmt.channels, spans[b"data"].size // fmt.frame_bytes, fmt.bits, fmt.is_float,
-                acid=decode_acid(chunk(b"acid")), loops=tuple(decode_smpl(chunk(b"smpl")) or ()),
-                texts=decode_info(chunk(b"LIST")) or {}, origin=decode_bext(chunk(b"bext")), record=record,
-                file_bytes=stream.seek(0, 2))
-    except (OSError, ValueError, struct.error) as error:
-        if isinstance(error, AudioError):
-            raise
-        raise AudioError(f"cannot read {name!r} ({error}); expected a WAV file") from error
 
 
 def _read_samples(path: str | PathLike[str], info: WavInfo) -> Waveform:

@@ -16,8 +16,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = (ROOT / "soundforge", ROOT / "plugins" / "soundforge_plugins", ROOT / "bridges" / "soundforge_bridges")
 HEAVY = ("torch", "transformers", "huggingface_hub", "scipy")
 FIRST_ROW = ("soundforge.errors", "soundforge.audio", "soundforge.requests", "soundforge.settings",
-             "soundforge.settings_values", "soundforge.library", "soundforge.library_ids", "soundforge.clip",
-             "soundforge.take", "soundforge.wav", "soundforge.wav_chunks", "soundforge.wav_file",
+             "soundforge.settings_values", "soundforge.library", "soundforge.library_ids", "soundforge.library_pads",
+             "soundforge.clip", "soundforge.take", "soundforge.wav", "soundforge.wav_chunks", "soundforge.wav_file",
+             "soundforge.wav_info",
              "soundforge.wav_record", "soundforge.wav_riff", "soundforge.version", "soundforge.logfile")
 CONTRACT = ("soundforge.interfaces", "soundforge.hookspecs")
 HOST = ("soundforge.plugin_manager", "soundforge.registry", "soundforge.host")
