@@ -70,6 +70,7 @@ class AudioClient:
                  on_device: Callable[[DeviceOpened], None], on_trouble: Callable[[str], None]) -> None:
         self.setup = setup
         self.opened: DeviceOpened | None = None
+        self._rate = setup.rate or STAND_IN_RATE
         self.standing_in = False
         self.restarts = 0
         self._on_capture, self._on_happened = on_capture, on_happened
@@ -124,7 +125,7 @@ class AudioClient:
     @property
     def rate(self) -> int:
         """Of the sample clock, Hz."""
-        return self.opened.rate if self.opened else self.setup.rate or STAND_IN_RATE
+        return self._rate
 
     @property
     def channels(self) -> int:
@@ -282,7 +283,7 @@ class AudioClient:
                     done.set_result(None)
 
     def _device_opened(self, opened: DeviceOpened) -> None:
-        self.opened = opened
+        self.opened, self._rate = opened, opened.rate
         for _, message, _ in self._clips.values():
             self._send(message)
         if not self.standing_in:

@@ -79,7 +79,9 @@ class JobRunner:
         self._owner.emit(JobEvent("accepted", job.id), job.origin)
 
     def dispatch(self) -> None:
-        """Send every job that is ready to the engine, as far as there are voices."""
+        """Send every job that is ready to the engine, as far as there are voices, and a device with a known rate."""
+        if self._audio.opened is None:
+            return
         for job in self.book.unfinished():
             if job.sent or not job.ready:
                 continue

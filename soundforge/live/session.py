@@ -77,8 +77,10 @@ class Session:
 
     async def start(self) -> None:
         """Start audio and engine; returns when a device (or its stand-in) runs. The model still loads then."""
+        audio = asyncio.create_task(self.audio.start())
+        await asyncio.sleep(0)  # its process is begun first: it is the quicker one, and the one that is waited for
         await self.engine.start(self._on_engine)
-        await self.audio.start()
+        await audio
         self._poller = asyncio.create_task(self._poll(), name="session poll")
 
     async def stop(self) -> None:
@@ -384,3 +386,4 @@ class Session:
                 self.notice("info", f"the audio device {opened.name!r} runs")
         self.audio.set_master(self.params.number("gain"))
         self._jobs.restore_monitor()
+        self._jobs.runner.dispatch()

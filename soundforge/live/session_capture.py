@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from soundforge.audio import Waveform, peak_db
-from soundforge.errors import RequestError, SoundForgeError
+from soundforge.errors import DeviceError, RequestError, SoundForgeError
 from soundforge.library_ids import check_id
 from soundforge.live.capture import OPEN_END, Block, Capture, Recorder, check_take, clipped_samples
 from soundforge.live.request_builder import build_request
@@ -89,7 +89,9 @@ class CapturePart:
         return start, transport.sample_of(beat + n * transport.beats_per_bar)
 
     def arm(self, take: str, start: int, stop: int, origin: object | None) -> Capture:
-        """Wait for the start position. Raises RequestError, LibraryError."""
+        """Wait for the start position. Raises DeviceError, RequestError, LibraryError."""
+        if self._room.audio.opened is None:
+            raise DeviceError("the audio device is being opened; try again in a second")
         if take:
             check_id(take, "take")
             if self.takes.known(take):
