@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
@@ -42,7 +43,8 @@ def encode_record(record: Mapping[str, Any]) -> bytes:
         AudioError: it holds something that JSON cannot say.
     """
     try:
-        return json.dumps(record, ensure_ascii=False, separators=(",", ":"), default=_plain).encode("utf-8", "replace")
+        text = json.dumps(_finite(record), ensure_ascii=False, separators=(",", ":"), default=_plain, allow_nan=False)
+        return text.encode("utf-8", "replace")
     except (TypeError, ValueError, RecursionError) as error:
         raise AudioError(f"the clip's record cannot be written as JSON ({error}); "
                          "tags and info take texts, numbers, lists and mappings") from error
@@ -106,6 +108,15 @@ def request_from_record(value: Any, name: str) -> GenerateRequest:
         return GenerateRequest(**fields)
     except (AttributeError, TypeError, ValueError, InputError) as error:
         raise AudioError(f"{name!r} holds a damaged request ({error}); read its audio alone with sf.read") from error
+
+
+def _finite(value: Any) -> Any:
+    """The same with None for NaN and infinity, which JSON has no words for."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _plain(value: Any) -> Any:

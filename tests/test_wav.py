@@ -81,6 +81,22 @@ def test_integers_that_would_clip_are_normalised_and_say_so(tmp_path: Path) -> N
     assert np.abs(read_clip(path).waveform - clip.waveform).max() < 1e-6, "the gain is recorded and undone"
 
 
+def test_odd_values_in_the_record(tmp_path: Path) -> None:
+    info = {"rtf": float("inf"), "nan": [float("nan"), 1.5], "array": np.arange(3), "number": np.float32(0.5),
+            "path": Path("x"), "tuple": (1, 2)}
+    path = make_clip(info=info).save(tmp_path / "a.wav")
+    assert b"NaN" not in path.read_bytes() and b"Infinity" not in path.read_bytes()
+    assert read_clip(path).info == {"rtf": None, "nan": [None, 1.5], "array": [0, 1, 2], "number": 0.5, "path": "x",
+                                    "tuple": [1, 2]}
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    for what in ({"x": object()}, {"x": deep}):
+        with pytest.raises(AudioError, match="cannot be written as JSON"):
+            make_clip(info=what).save(tmp_path / "b.wav")
+    assert not (tmp_path / "b.wav").exists()
+
+
 def test_other_bit_depths_are_refused(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match="bits came as 8, expected 32"):
         write_clip(make_clip(), tmp_path / "a.wav", bits=8)

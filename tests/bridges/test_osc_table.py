@@ -206,6 +206,16 @@ def test_every_event_reaches_a_subscriber(server: Running, client: Client, event
     assert address in REPLIES and REPLIES[address][0].count(":") == len(values)
 
 
+def test_large_seeds_are_told_whole(session: MemorySession, client: Client) -> None:
+    from pythonosc.osc_message_builder import OscMessageBuilder
+
+    builder = OscMessageBuilder("/soundforge/param/seed")
+    builder.add_arg(2**53, "h")
+    client.send_raw(builder.build().dgram)
+    assert client.receive() == ("/soundforge/param/seed", (2**53,))
+    assert session.params["seed"] == 2**53
+
+
 def test_answers_never_fail_to_be_built() -> None:
     hostile = StatusEvent("re\0ady\udcff", "m" * 100_000, 2**40, math.inf, -2**40, 0, 0)
     [message] = read_packet(from_event(hostile).encode())

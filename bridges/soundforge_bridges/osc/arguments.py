@@ -35,6 +35,7 @@ class Argument:
         kind: `text`; `name` (a text, or a number written with %g); `whole`; `number`; `value` (text or number).
         default: what a missing one means; `REQUIRED` = there is no default.
         low, high: range of numbers, inclusive.
+        absent: in words, what a missing one means where the default does not say it.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Argument:
     default: Any = REQUIRED
     low: float = -math.inf
     high: float = math.inf
+    absent: str = ""
 
     @property
     def required(self) -> bool:

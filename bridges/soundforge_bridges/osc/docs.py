@@ -49,7 +49,7 @@ def page() -> str:
     lines = [HEAD, "## What SoundForge understands", "", "| address | arguments | reply | |", "|---|---|---|---|"]
     lines += [_row(command) for command in COMMANDS]
     lines += ["", "### Arguments: ranges and defaults", "",
-              "| address | argument | takes | default |", "|---|---|---|---|"]
+              "| address | argument | takes | when it is left out |", "|---|---|---|---|"]
     for command in COMMANDS:
         lines += [f"| `{command.address}` | `{argument}` | {argument.expected} | {_default(argument)} |"
                   for argument in command.arguments]
@@ -83,9 +83,7 @@ def _code(text: str) -> str:
 def _default(argument: Argument) -> str:
     if argument.required:
         return "required"
-    if argument.default is None:
-        return "see above"
-    return "empty" if argument.default == "" else f"{argument.default}"
+    return argument.absent or f"{argument.default}"
 
 
 def main(arguments: list[str]) -> None:

@@ -24,7 +24,7 @@ _FLOAT32_MAX = 3.4028234663852886e38
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message to be sent: address, type tags (i, f, s) and as many values."""
+    """A message to be sent: address, type tags (i, h, f, s) and as many values."""
 
     address: str
     tags: str
@@ -36,8 +36,9 @@ class Outgoing:
         for tag, value in zip(self.tags, self.values, strict=True):
             if tag == "s":
                 builder.add_arg(_text(value), "s")
-            elif tag == "i":
-                builder.add_arg(max(-(2**31), min(2**31 - 1, int(value))), "i")
+            elif tag in "ih":
+                limit = 2**31 if tag == "i" else 2**63
+                builder.add_arg(max(-limit, min(limit - 1, int(value))), tag)
             else:
                 number = float(value)
                 builder.add_arg(0.0 if math.isnan(number) else max(-_FLOAT32_MAX, min(_FLOAT32_MAX, number)), "f")
@@ -109,7 +110,8 @@ def clip_reply(event: ClipEvent) -> Outgoing:
 
 def param_reply(name: str, value: float | str) -> Outgoing:
     """A text as `s`, whole numbers as `i`, others as `f`."""
-    tag = "s" if isinstance(value, str) else "i" if isinstance(value, int) else "f"
+    whole = "i" if isinstance(value, int) and -(2**31) <= value < 2**31 else "h"  # a seed may have 53 bits
+    tag = "s" if isinstance(value, str) else whole if isinstance(value, int) else "f"
     return Outgoing(f"/soundforge/param/{name}", tag, (value,))
 
 

@@ -49,17 +49,20 @@ class Command:
         return " ".join(str(a) if a.required else f"[{a}]" for a in self.arguments)
 
 
-def _whole(name: str, low: float, high: float, default: Any = REQUIRED) -> Argument:
-    return Argument(name, "whole", default, low, high)
+def _whole(name: str, low: float, high: float, default: Any = REQUIRED, absent: str = "") -> Argument:
+    return Argument(name, "whole", default, low, high, absent)
 
 
 def _seconds() -> Argument:
-    return Argument("seconds", "number", None, low=MIN_SECONDS, high=MAX_SECONDS)
+    return Argument("seconds", "number", None, MIN_SECONDS, MAX_SECONDS, "`param/seconds` or `param/bars`")
 
 
 CLIP = Argument("clip", "name")
-ID = Argument("id", "name", "")
-TAKE = Argument("take", "name", "")
+ID = Argument("id", "name", "", absent="SoundForge makes one")
+NEW_TAKE = Argument("take", "name", "", absent="SoundForge makes one")
+TAKE = Argument("take", "name", "", absent="the last take")
+PORT = _whole("port", 1, 65535, None, "the sender's")
+ASKS = "only asks"
 JOB = "job replies"
 CLIP_REPLY = f"{PREFIX}/clip s:clip f:seconds f:bpm s:file"
 TRANSPORT_REPLY = f"{PREFIX}/transport s:source f:bpm i:rolling f:beat"
@@ -73,28 +76,28 @@ COMMANDS: tuple[Command, ...] = (
             any_arguments=True),
     Command(f"{PREFIX}/commands", (), f"{PREFIX}/commands s:address s:arguments s:reply s:doc",
             "This table, one message for each address."),
-    Command(f"{PREFIX}/subscribe", (_whole("port", 1, 65535, None),), f"{PREFIX}/subscribed i:port",
+    Command(f"{PREFIX}/subscribe", (PORT,), f"{PREFIX}/subscribed i:port",
             "Events and replies go to the sender's host at that port as well (no port: the sender's)."),
-    Command(f"{PREFIX}/unsubscribe", (_whole("port", 1, 65535, None),), f"{PREFIX}/unsubscribed i:port",
+    Command(f"{PREFIX}/unsubscribe", (PORT,), f"{PREFIX}/unsubscribed i:port",
             "Ends a subscription."),
     Command(f"{PREFIX}/status", (), STATUS_REPLY,
             "State: the first that holds of error, loading, generating, capturing, playing, ready.", handlers.status),
-    Command(f"{PREFIX}/param/{NAME}", (Argument("value", "value", None),), f"{PREFIX}/param/{NAME} value",
+    Command(f"{PREFIX}/param/{NAME}", (Argument("value", "value", None, absent=ASKS),), f"{PREFIX}/param/{NAME} value",
             "Sets a parameter for the next requests and, where it can, for running ones; without value asks.",
             handlers.param),
-    Command(f"{PREFIX}/condition/{NAME}", (Argument("source", "name", ""),), f"{PREFIX}/condition/{NAME} s:source",
-            "Sets a condition to a text, `take:ID` or `clip:ID`; empty clears it.", handlers.condition),
-    Command(f"{PREFIX}/capture/start", (TAKE,), f"{PREFIX}/capture/started s:take",
+    Command(f"{PREFIX}/condition/{NAME}", (Argument("source", "name", "", absent="clears it"),),
+            f"{PREFIX}/condition/{NAME} s:source", "Sets a condition to a text, `take:ID` or `clip:ID`; empty clears it.", handlers.condition),
+    Command(f"{PREFIX}/capture/start", (NEW_TAKE,), f"{PREFIX}/capture/started s:take",
             "Begins to record the input.", handlers.capture_start),
     Command(f"{PREFIX}/capture/stop", (), f"{PREFIX}/take s:take f:seconds f:peak_db",
             "Ends the recording; the take can be continued from.", handlers.capture_stop, awaits=f"{PREFIX}/take"),
-    Command(f"{PREFIX}/capture/bars", (_whole("n", 1, MAX_BARS, 4), TAKE),
+    Command(f"{PREFIX}/capture/bars", (_whole("n", 1, MAX_BARS, 4), NEW_TAKE),
             f"{PREFIX}/capture/started s:take, {PREFIX}/take s:take f:seconds f:peak_db",
             "Records n bars from the next bar line.", handlers.capture_bars),
     Command(f"{PREFIX}/continue", (TAKE, _seconds(), ID), JOB,
             "Goes on from a take (default: the last), `param/seconds` long; plays at the next quantum.",
             handlers.continue_),
-    Command(f"{PREFIX}/generate", (Argument("text", "text", None), _seconds(), ID), JOB,
+    Command(f"{PREFIX}/generate", (Argument("text", "text", None, absent="`param/text`"), _seconds(), ID), JOB,
             "Makes a clip from a text (default: `param/text`).", handlers.generate),
     Command(f"{PREFIX}/regenerate", (ID,), JOB,
             "The last continuation once more from the same prompt, with another seed.", handlers.regenerate),
@@ -114,17 +117,17 @@ COMMANDS: tuple[Command, ...] = (
     Command(f"{PREFIX}/clip/pad", (CLIP, _whole("pad", 1, 16)), CLIP_REPLY,
             "Puts a clip on a pad, from which MIDI plays it.", handlers.clip_pad),
     Command(f"{PREFIX}/transport", (), TRANSPORT_REPLY, "Asks for the transport.", handlers.transport),
-    Command(f"{PREFIX}/transport/tempo", (Argument("bpm", "number", None, low=MIN_BPM, high=MAX_BPM),),
+    Command(f"{PREFIX}/transport/tempo", (Argument("bpm", "number", None, MIN_BPM, MAX_BPM, ASKS),),
             TRANSPORT_REPLY, "Sets the tempo; without argument asks.", handlers.tempo),
     Command(f"{PREFIX}/transport/start", (), TRANSPORT_REPLY, "Lets the transport roll.", handlers.start),
     Command(f"{PREFIX}/transport/stop", (), TRANSPORT_REPLY, "Stops the transport.", handlers.stop),
-    Command(f"{PREFIX}/transport/position", (Argument("beat", "number", None, low=0, high=1e9),), TRANSPORT_REPLY,
+    Command(f"{PREFIX}/transport/position", (Argument("beat", "number", None, 0, 1e9, ASKS),), TRANSPORT_REPLY,
             "Goes to a beat; without argument asks.", handlers.position),
-    Command(f"{PREFIX}/transport/source", (Argument("source", "text", ""),), TRANSPORT_REPLY,
+    Command(f"{PREFIX}/transport/source", (Argument("source", "text", "", absent=ASKS),), TRANSPORT_REPLY,
             "What drives the transport: internal, midi, link or jack; without argument asks.", handlers.source),
-    Command(f"{PREFIX}/transport/signature", (_whole("beats_per_bar", 1, 64, None), _whole("beat_unit", 1, 64, 4)),
-            TRANSPORT_REPLY, "Sets the metre; without argument asks.", handlers.signature),
-    Command(f"{PREFIX}/model", (Argument("name", "text", ""),), STATUS_REPLY,
+    Command(f"{PREFIX}/transport/signature",
+            (_whole("beats_per_bar", 1, 64, None, ASKS), _whole("beat_unit", 1, 64, 4)), TRANSPORT_REPLY, "Sets the metre; without argument asks.", handlers.signature),
+    Command(f"{PREFIX}/model", (Argument("name", "text", "", absent=ASKS),), STATUS_REPLY,
             "Loads another model while the sound goes on; status again when it is ready. Without name asks.",
             handlers.model, awaits=f"{PREFIX}/status", awaits_seconds=300.0),
     Command(f"{PREFIX}/panic", (), STATUS_REPLY, "Everything silent at once, all jobs cancelled.", handlers.panic),
