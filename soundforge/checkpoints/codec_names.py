@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from soundforge.checkpoints.files import misfit_error
+from soundforge.checkpoints.assign import misfit_error
 from soundforge.nn.dac import DacConfig
 from soundforge.nn.streaming_transposed import StreamConvTranspose1d
 
