@@ -101,7 +101,7 @@ class CodecTrainer:
         self.books.start(torch.cat(latents))
 
     def train_step(self) -> tuple[dict[str, float], Tensor | None]:
-        """One optimiser step; the first ``warm_steps`` run without quantisation, the first ``levels_share`` without sound."""
+        """One optimiser step: at first without quantisation (``warm_steps``) and without sound (``levels_share``)."""
         rate = self.clock.learning_rate(self.peak_rate, self.step, 100)
         for group in self.optimiser.param_groups:
             group["lr"] = rate

@@ -14,6 +14,7 @@ from training.codec import CHECKPOINT as CODEC_CHECKPOINT
 from training.codec import load_codec
 from training.lm_data import LmBatch, LmData
 from training.lm_model import StarterLm, StarterLmSizes
+from training.lm_start import start_from_codec
 from training.muon import Muon
 from training.threads import ThreadChooser
 from training.tokenise import TOKENS
@@ -43,9 +44,12 @@ class LmTrainer:
         adam_rate: float = 3e-3,
         checkpoint: Path = CHECKPOINT,
         seed: int = 0,
+        codebooks: Tensor | None = None,
     ) -> None:
         torch.manual_seed(seed)
         self.model = StarterLm(sizes)
+        if codebooks is not None:
+            start_from_codec(self.model, codebooks, seed)
         self.data, self.batch, self.checkpoint = data, batch, checkpoint
         inner = [p for n, p in self.model.named_parameters() if p.ndim == 2 and n.startswith("lm.layers.")]
         chosen = {id(p) for p in inner}
@@ -146,6 +150,7 @@ def main() -> None:
         muon_rate=arguments.muon_rate,
         adam_rate=arguments.adam_rate,
         checkpoint=arguments.checkpoint,
+        codebooks=quantiser.codebooks,
     )
     print(
         f"{sum(p.numel() for p in trainer.model.parameters()) / 1e6:.2f} M parameters, {len(data.codes)} pieces",
@@ -161,7 +166,8 @@ def main() -> None:
             books = " ".join(f"{float(value):.2f}" for value in per_book)
             when = f"step {trainer.step} {trainer.clock.spent_seconds / 60:.1f} min"
             print(f"{when} loss {mean:.3f} books {books} threads {threads.current}", flush=True)
-        if trainer.step % 300 == 0:
+        if trainer.step % 200 == 0:
+            data.refresh()
             trainer.save()
             first, late = validate(trainer.model, batches)
             print(

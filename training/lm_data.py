@@ -62,7 +62,20 @@ class LmData:
         *,
         files: slice = slice(None),
     ) -> None:
-        paths = sorted(folder.glob("tokens-????.npz"))[files]
+        self.folder, self.files = folder, files
+        self.quantiser, self.frames, self.n_codebooks = quantiser, frames, n_codebooks
+        self.special = quantiser.codebooks.shape[1]
+        self.rng = np.random.default_rng(seed)
+        self.loaded = 0
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Reads the tokens that are there by now: training may begin while tokenising goes on."""
+        folder, frames = self.folder, self.frames
+        paths = sorted(folder.glob("tokens-????.npz"))[self.files]
+        if self.loaded and len(paths) == self.loaded:
+            return
+        self.loaded = len(paths)
         if not paths:
             raise FileNotFoundError(f"no tokens in {folder}: run `python -m training.tokenise` first")
         loaded = [np.load(path) for path in paths]
@@ -72,13 +85,10 @@ class LmData:
         self.bpm = np.concatenate([item["bpm"] for item in loaded])
         self.beats_per_bar = np.concatenate([item["beats_per_bar"] for item in loaded])
         self.pieces = [compose(int(seed)) for seed in self.seeds]
-        self.quantiser, self.frames, self.n_codebooks = quantiser, frames, n_codebooks
         # A loop that comes round twice in a window teaches to carry on; longer ones teach what may come next.
         seconds = np.array([p.loop_bars * p.beats_per_bar * 60.0 / p.bpm for p in self.pieces])
         share = np.where(seconds <= frames / FRAME_RATE_HZ / 2, 3.0, 1.0)
         self.shares = share / share.sum()
-        self.special = quantiser.codebooks.shape[1]
-        self.rng = np.random.default_rng(seed)
 
     def _text(self, row: int) -> list[list[int]]:
         return tokenise(caption(self.pieces[row], self.rng)) if self.rng.random() > 0.4 else []

@@ -30,7 +30,8 @@ def run(folder: Path, codec_steps: int = 40, lm_steps: int = 30, pieces: int = 4
     """Renders, trains the codec, tokenises, trains the language model, exports; returns the losses of both."""
     render_shard(0, folder / "audio", pieces, seconds=8)
     trainer = CodecTrainer(
-        open_shards(folder / "audio"), minutes=1.0, config=CODEC, batch=4, crop_samples=16_000, warm_steps=10, levels_share=0.0,
+        open_shards(folder / "audio"), minutes=1.0, config=CODEC, batch=4,
+        crop_samples=16_000, warm_steps=10, levels_share=0.0,
         checkpoint=folder / "codec.pt",
     )  # fmt: skip
     codec_losses = [trainer.train_step()[0]["levels"] for _ in range(codec_steps)]

@@ -19,7 +19,7 @@ from training.frame_labels import FRAME_RATE_HZ, chroma_labels
 TOKENS = RUNS / "tokens"
 
 
-def tokenise_audio(net: StarterCodecNet, audio: NDArray[np.int16], batch: int = 20) -> NDArray[np.int16]:
+def tokenise_audio(net: StarterCodecNet, audio: NDArray[np.int16], batch: int = 4) -> NDArray[np.int16]:
     """int16 samples ``[pieces, T]`` -> codes ``[pieces, K, T // 640]``."""
     hop = net.config.hop_length
     rows = []
@@ -56,11 +56,12 @@ def tokenise_shard(net: StarterCodecNet, index: int, folder: Path = TOKENS, audi
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
+    parser.add_argument("--shards", type=int, default=None, help="how many shards at most")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     net = load_codec(arguments.checkpoint)
-    for path in sorted(AUDIO.glob("shard-????.npy")):
+    for path in sorted(AUDIO.glob("shard-????.npy"))[: arguments.shards]:
         print(tokenise_shard(net, int(path.stem.split("-")[1])).name, flush=True)
     (TOKENS / "about.json").write_text(json.dumps({"frame_rate_hz": FRAME_RATE_HZ, "codec": arguments.checkpoint.name}))
 

@@ -10,8 +10,8 @@ The sound is a bank of oscillators on a fixed musical grid (36 to 60 per octave)
 DDSP, Engel et al. 2020). Frame ``t`` of the codes depends on samples before ``640 (t + 1)`` only, and gives the final
 samples up to there: levels of block ``j`` (160 samples) are reached by its end, coming from those of block ``j - 1``.
 
-Sequences are ``[B, T, C]``. Every layer takes and returns its state, and starting from nothing IS the one-shot computation;
-so streaming equals one-shot for any chunking.
+Sequences are ``[B, T, C]``. Every layer takes and returns its state, and starting from nothing IS the one-shot
+computation; so streaming equals one-shot for any chunking.
 """
 
 from __future__ import annotations

@@ -72,7 +72,8 @@ class LevelAnalysis(nn.Module):
             matrix[left, torch.arange(len(near))] = 1 - (position - left)
             matrix[left + 1, torch.arange(len(near))] = position - left
             self.register_buffer(f"window_{size}", _late_window(size), persistent=False)
-            self.register_buffer(f"bands_{size}", matrix, persistent=False)
+            top = int(left.max()) + 2  # no bin above is read
+            self.register_buffer(f"bands_{size}", matrix[:top].contiguous(), persistent=False)
             width += len(near)
         self.width = width
         self.mel_width = bands.shape[1]
@@ -88,16 +89,18 @@ class LevelAnalysis(nn.Module):
             padded = torch.cat([past, samples], dim=1)
             n = samples.shape[1] // hop
             short = padded[:, reach - (_SHORT - BLOCK) :].unfold(1, _SHORT, BLOCK)
-            parts = [(_magnitude(short * self.short_window) @ self.short_bands).reshape(samples.shape[0], n, -1)]
+            parts = [
+                (_magnitude(short * self.short_window, _SHORT) @ self.short_bands).reshape(samples.shape[0], n, -1)
+            ]
             for size, _, _ in _LONG:
                 frames = padded[:, reach + hop - size :].unfold(1, size, hop)
                 window, bands = getattr(self, f"window_{size}"), getattr(self, f"bands_{size}")
-                parts.append(_magnitude(frames * window) @ bands)
+                parts.append(_magnitude(frames * window, bands.shape[0]) @ bands)
             levels = (torch.cat(parts, dim=-1) + _FLOOR).log10() * 0.6 + 1.2
         return levels, padded[:, padded.shape[1] - reach :]
 
     def on_grid(self, levels: Tensor) -> Tensor:
-        """The long spectra's part of levels [B, n, width] laid on the oscillators' grid: [B, n, 3, K], -1 where unread."""
+        """The long spectra in levels [B, n, width] laid on the oscillators' grid: [B, n, 3, K], -1 where unread."""
         start = STRIDE * self.mel_width
         rows = []
         for size, _, _ in _LONG:
@@ -120,9 +123,10 @@ def _late_window(size: int) -> Tensor:
     return window * (2.0 / window.sum())  # a full-scale sine has level 1
 
 
-def _magnitude(frames: Tensor) -> Tensor:
-    magnitude: Tensor = torch.fft.rfft(frames).abs()
-    return magnitude
+def _magnitude(frames: Tensor, bins: int) -> Tensor:
+    """The first ``bins`` magnitudes of the spectra; cheaper than ``abs`` of complex numbers."""
+    parts = torch.view_as_real(torch.fft.rfft(frames)[..., :bins])
+    return (parts * parts).sum(-1).sqrt()
 
 
 def control_for(level: Tensor) -> Tensor:
@@ -154,7 +158,7 @@ class HarmonicNoiseSynth(nn.Module):
         cycles = grid / sample_rate
         self.register_buffer("rates", cycles * BLOCK, persistent=False)  # cycles per block, float64
         self.register_buffer("phases", torch.from_numpy(random.rand(len(grid))), persistent=False)
-        # sin(p + w n) = sin p cos wn + cos p sin wn: a block is one product with fixed tables, [2 K, 160], fading in or out.
+        # sin(p + w n) = sin p cos wn + cos p sin wn: a block is one product with fixed tables, fading in or out.
         angle = 2 * math.pi * cycles[:, None] * torch.arange(BLOCK, dtype=torch.float64)[None]
         table = torch.cat([angle.cos(), angle.sin()]).float()
         ramp = (torch.arange(BLOCK) + 1.0) / BLOCK

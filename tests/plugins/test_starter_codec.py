@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from soundforge_plugins.starter.codec import StarterCodec
 
 from soundforge.audio import Waveform
 from soundforge.errors import AudioError
 from soundforge.nn.starter_codec import StarterCodecConfig, StarterCodecNet
 from soundforge.nn.starter_synth import HarmonicNoiseSynth, oscillator_grid
+from soundforge_plugins.starter.codec import StarterCodec
 
 HOP = 640
 
@@ -32,7 +34,7 @@ def test_encoding_in_pieces_is_encoding_at_once(codec: StarterCodec, cuts: list[
     samples = 0.3 * torch.randn(1, 1, total, generator=torch.Generator().manual_seed(total))
     edges = sorted({0, total, *(cut for cut in cuts if cut < total)})
     stream = codec.stream()
-    pieces = [stream.encode(samples[..., a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [stream.encode(samples[..., a:b]) for a, b in pairwise(edges)]
     joined = torch.cat([*pieces, stream.finish_encode()], dim=-1)
     assert torch.equal(joined, codec.encode(samples).codes)
 
@@ -43,7 +45,7 @@ def test_decoding_in_pieces_is_decoding_at_once(codec: StarterCodec, cuts: list[
     codes = torch.randint(0, 64, (2, 6, 24), generator=torch.Generator().manual_seed(len(cuts)))
     edges = sorted({0, 24, *cuts})
     stream = codec.stream(2)
-    pieces = [stream.decode(codes[..., a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [stream.decode(codes[..., a:b]) for a, b in pairwise(edges)]
     joined = torch.cat([*pieces, stream.finish_decode()], dim=-1)
     torch.testing.assert_close(joined, codec.decode(codes), atol=1e-5, rtol=1e-4)
 

@@ -1,4 +1,4 @@
-"""Composition and rendering: the same seed gives the same piece, labels agree with what sounds, held-out parts are apart."""
+"""Composition and rendering: a seed fixes the piece, labels agree with what sounds, held-out parts are apart."""
 
 from __future__ import annotations
 

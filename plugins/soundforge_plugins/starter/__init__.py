@@ -49,35 +49,70 @@ def _conditioner(name: str) -> Callable[[Host, ConditionerSetup], Conditioner]:
 
 @hookimpl
 def register_codecs(register: Callable[[CodecDescriptor], None]) -> None:
-    register(CodecDescriptor(
-        name="starter", factory=_codec, sample_rate=32_000, channels=1, frame_rate_hz=50.0, n_codebooks=6,
-        codebook_size=1024, licence="MIT", summary="causal spectral codec without look-ahead, 3 kbit/s",
-    ))
+    register(
+        CodecDescriptor(
+            name="starter",
+            factory=_codec,
+            sample_rate=32_000,
+            channels=1,
+            frame_rate_hz=50.0,
+            n_codebooks=6,
+            codebook_size=1024,
+            licence="MIT",
+            summary="causal spectral codec without look-ahead, 3 kbit/s",
+        )
+    )
 
 
 @hookimpl
 def register_conditioners(register: Callable[[ConditionerDescriptor], None]) -> None:
-    register(ConditionerDescriptor(
-        name="starter_text", feeds=("text",), factory=_conditioner("text"), takes="text",
-        summary="words and character n-grams, tolerant of typos",
-    ))
-    register(ConditionerDescriptor(
-        name="transport", feeds=("transport",), factory=_conditioner("transport"), takes="nothing: it follows the tempo",
-        summary="tempo, beat and bar phase per frame, from the request or heard in the prompt", automatic=True,
-    ))
-    register(ConditionerDescriptor(
-        name="starter_chroma", feeds=("chroma",), factory=_conditioner("chroma"), takes="audio",
-        summary="pitch classes of a melody or of chords, frame by frame",
-    ))
-    register(ConditionerDescriptor(
-        name="starter_style", feeds=("style",), factory=_conditioner("style"), takes="audio",
-        summary="three seconds of sound to sound like",
-    ))
+    register(
+        ConditionerDescriptor(
+            name="starter_text",
+            feeds=("text",),
+            factory=_conditioner("text"),
+            takes="text",
+            summary="words and character n-grams, tolerant of typos",
+        )
+    )
+    register(
+        ConditionerDescriptor(
+            name="transport",
+            feeds=("transport",),
+            factory=_conditioner("transport"),
+            takes="nothing: it follows the tempo",
+            summary="tempo, beat and bar phase per frame, from the request or heard in the prompt",
+            automatic=True,
+        )
+    )
+    register(
+        ConditionerDescriptor(
+            name="starter_chroma",
+            feeds=("chroma",),
+            factory=_conditioner("chroma"),
+            takes="audio",
+            summary="pitch classes of a melody or of chords, frame by frame",
+        )
+    )
+    register(
+        ConditionerDescriptor(
+            name="starter_style",
+            feeds=("style",),
+            factory=_conditioner("style"),
+            takes="audio",
+            summary="three seconds of sound to sound like",
+        )
+    )
 
 
 @hookimpl
 def register_model_families(register: Callable[[ModelFamilyDescriptor], None]) -> None:
-    register(ModelFamilyDescriptor(
-        name="starter", recognises=_recognises, load=_load, embedded=("starter",),
-        summary="SoundForge's own model, trained from scratch on synthesised music",
-    ))
+    register(
+        ModelFamilyDescriptor(
+            name="starter",
+            recognises=_recognises,
+            load=_load,
+            embedded=("starter",),
+            summary="SoundForge's own model, trained from scratch on synthesised music",
+        )
+    )

@@ -45,7 +45,9 @@ class StarterCodec:
         n_samples = samples.shape[-1]
         padded = torch.nn.functional.pad(samples[:, 0], (0, -n_samples % self.hop_length))
         if padded.shape[-1] == 0:
-            codes = torch.zeros(samples.shape[0], n_codebooks or self.n_codebooks, 0, dtype=torch.long, device=self.device)
+            codes = torch.zeros(
+                samples.shape[0], n_codebooks or self.n_codebooks, 0, dtype=torch.long, device=self.device
+            )
         else:
             codes, _ = self.net.encode(padded, n_codebooks=n_codebooks)
         return EncodedAudio(codes, n_samples=n_samples)
@@ -78,8 +80,10 @@ class StarterCodec:
             mono = wave.with_channels(1).resampled(self.sample_rate)
             return torch.from_numpy(mono.samples.copy())[None].to(self.device)
         if wave.ndim != 3 or wave.shape[1] != 1 or not wave.is_floating_point():
-            raise AudioError(f"audio came as {wave.dtype} with shape {list(wave.shape)}, expected floats "
-                             f"[batch, 1, samples] at {self.sample_rate} Hz")
+            raise AudioError(
+                f"audio came as {wave.dtype} with shape {list(wave.shape)}, expected floats "
+                f"[batch, 1, samples] at {self.sample_rate} Hz"
+            )
         if not bool(torch.isfinite(wave).all()):
             raise AudioError("audio holds NaN or infinite samples; replace them (torch.nan_to_num) before encoding")
         return wave.to(self.device, torch.float32)
@@ -90,7 +94,9 @@ class StarterCodec:
 
     def _check_codes(self, codes: Tensor) -> None:
         if codes.ndim != 3 or not 1 <= codes.shape[1] <= self.n_codebooks:
-            raise AudioError(f"codes came with shape {list(codes.shape)}, expected [batch, 1..{self.n_codebooks}, frames]")
+            raise AudioError(
+                f"codes came with shape {list(codes.shape)}, expected [batch, 1..{self.n_codebooks}, frames]"
+            )
 
 
 class StarterCodecStream:
@@ -153,6 +159,7 @@ def load_starter_codec(folder: Path | None) -> StarterCodec:
         net = StarterCodecNet(config)
         net.load_state_dict(tensors)
     except (OSError, KeyError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"the starter codec in {folder} cannot be read: {error}; "
-                              "expected config.json and codec.safetensors") from error
+        raise CheckpointError(
+            f"the starter codec in {folder} cannot be read: {error}; expected config.json and codec.safetensors"
+        ) from error
     return StarterCodec(net)

@@ -24,8 +24,10 @@ def _waveform(value: Any, name: str) -> Waveform | None:
     if isinstance(value, Clip):
         value = value.as_waveform()
     if value is not None and not isinstance(value, Waveform):
-        raise ConditionError(f"condition {name!r} came as {type(value).__name__}, expected audio "
-                             "(a soundforge.Waveform or Clip; soundforge.read(path) gives one)")
+        raise ConditionError(
+            f"condition {name!r} came as {type(value).__name__}, expected audio "
+            "(a soundforge.Waveform or Clip; soundforge.read(path) gives one)"
+        )
     return value
 
 
@@ -78,7 +80,9 @@ class Transport:
             try:
                 value = float(value)
             except ValueError:
-                raise ConditionError(f"condition 'transport' came as {value!r}, expected a tempo in BPM or 'off'") from None
+                raise ConditionError(
+                    f"condition 'transport' came as {value!r}, expected a tempo in BPM or 'off'"
+                ) from None
         bpm = float(value) if value is not None else context.bpm
         if bpm is not None:
             if not 20.0 <= bpm <= 400.0:
@@ -163,8 +167,10 @@ class StarterStyle:
         rated = wave.with_channels(1).resampled(self.codec.sample_rate)
         rated = rated.slice_samples(int(start * rated.sample_rate))
         if rated.n_samples < self.codec.hop_length * features.STYLE_POOL:
-            raise ConditionError(f"condition 'style' came with {rated.seconds:.2f} s of audio, expected at least "
-                                 f"{features.STYLE_POOL / self.codec.frame_rate_hz:g} s")
+            raise ConditionError(
+                f"condition 'style' came with {rated.seconds:.2f} s of audio, expected at least "
+                f"{features.STYLE_POOL / self.codec.frame_rate_hz:g} s"
+            )
         codes = self.codec.encode(rated).codes
         codes = codes.repeat(1, 1, -(-features.STYLE_FRAMES // codes.shape[2]))[:, :, : features.STYLE_FRAMES]
         return features.style_features(self.codec.decode_latent(codes).transpose(1, 2))[0]
@@ -181,8 +187,11 @@ class StarterStyle:
 
 
 _KINDS: dict[str, Callable[[ConditionerSetup], Conditioner]] = {
-    "text": StarterText, "transport": Transport, "chroma": StarterChroma, "style": StarterStyle,
-}  # fmt: skip
+    "text": StarterText,
+    "transport": Transport,
+    "chroma": StarterChroma,
+    "style": StarterStyle,
+}
 
 
 def make(kind: str, setup: ConditionerSetup) -> Conditioner:

@@ -18,8 +18,15 @@ from soundforge_plugins.starter.codec import WEIGHTS
 def slot_of(values: dict[str, Any]) -> Slot:
     """A slot as the configuration file describes it."""
     options = dict(values.get("options", {}))
-    return Slot(name=values["name"], conditioner=values["conditioner"], width=values["width"], fuse=values["fuse"],
-                frame_rate_hz=values.get("frame_rate_hz"), options=options, source_name=values["name"])
+    return Slot(
+        name=values["name"],
+        conditioner=values["conditioner"],
+        width=values["width"],
+        fuse=values["fuse"],
+        frame_rate_hz=values.get("frame_rate_hz"),
+        options=options,
+        source_name=values["name"],
+    )
 
 
 def load_starter(host: Host, folder: Path | None, options: LoadOptions) -> LanguageModelParts:
@@ -39,14 +46,30 @@ def load_starter(host: Host, folder: Path | None, options: LoadOptions) -> Langu
         for values in config["slots"]:
             slot = slot_of(values)
             inner = f"conditioners.{slot.name}."
-            slots.append(SlotWeights(
-                slot, weight=tensors[f"slots.{slot.name}.weight"],
-                tensors={name.removeprefix(inner): t for name, t in tensors.items() if name.startswith(inner)}))
+            slots.append(
+                SlotWeights(
+                    slot,
+                    weight=tensors[f"slots.{slot.name}.weight"],
+                    tensors={name.removeprefix(inner): t for name, t in tensors.items() if name.startswith(inner)},
+                )
+            )
     except (OSError, KeyError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"the starter model in {source} cannot be read: {error}; expected config.json, "
-                              "lm.safetensors and codec.safetensors") from error
+        raise CheckpointError(
+            f"the starter model in {source} cannot be read: {error}; expected config.json, "
+            "lm.safetensors and codec.safetensors"
+        ) from error
     codec = host.codec("starter", folder).to(device)
     return LanguageModelParts(
-        name="starter" if folder is None else folder.name, lm=lm.to(device).eval(), codec=codec, slots=slots,
-        delays=config["delays"], window_seconds=config["window_seconds"], stride_seconds=config["stride_seconds"],
-        defaults=config["defaults"], layout="native", folder=folder, config=config, licence=config["licence"])
+        name="starter" if folder is None else folder.name,
+        lm=lm.to(device).eval(),
+        codec=codec,
+        slots=slots,
+        delays=config["delays"],
+        window_seconds=config["window_seconds"],
+        stride_seconds=config["stride_seconds"],
+        defaults=config["defaults"],
+        layout="native",
+        folder=folder,
+        config=config,
+        licence=config["licence"],
+    )
