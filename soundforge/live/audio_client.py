@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundforge.errors import DeviceError
+from soundforge.live import spawning
 from soundforge.live.audio_process import audio_main
 from soundforge.live.audio_protocol import (
     COMMAND,
@@ -231,7 +232,7 @@ class AudioClient:
         ours, theirs = context.Pipe()
         self._process = context.Process(target=audio_main, args=(theirs, setup, handles, position, clock),
                                         name="soundforge audio", daemon=True)
-        self._process.start()
+        spawning.start(self._process)
         theirs.close()
         self._pipe = ours
         self._began = self._beat_at = time.monotonic()

@@ -7,11 +7,13 @@ The main thread does what may block (attach clips, watch the pipe); PortAudio's 
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
@@ -66,6 +68,20 @@ def import_sounddevice() -> Any:
         raise DeviceError(f"PortAudio cannot be loaded ({error}); install it (Debian: apt-get install libportaudio2), "
                           "or use --offline-device") from error
     return sounddevice
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the libraries below PortAudio from writing to the terminal: what matters is raised, and told in one line."""
+    sys.stderr.flush()
+    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)
 
 
 class SoundCard:
@@ -173,7 +189,8 @@ def audio_main(pipe: Connection, setup: AudioSetup, handles: AudioHandles, posit
     raise_process()
     device: Device | None = None
     try:
-        device = OfflineDevice(setup) if setup.offline else SoundCard(setup)
+        with quiet():
+            device = OfflineDevice(setup) if setup.offline else SoundCard(setup)
         rate = device.opened.rate
         commands = RecordRing(handles.commands[0], COMMAND, handles.commands[1])
         mixer = _make_mixer(device.opened, handles, commands, position + max(0, round(
@@ -182,7 +199,8 @@ def audio_main(pipe: Connection, setup: AudioSetup, handles: AudioHandles, posit
         gc.collect()
         gc.freeze()
         gc.disable()
-        device.start(mixer)
+        with quiet():
+            device.start(mixer)
         pipe.send(device.opened)
         _serve(pipe, device, mixer)
         _fade_out(commands)

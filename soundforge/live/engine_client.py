@@ -17,6 +17,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
+from soundforge.live import spawning
 from soundforge.live.engine_process import engine_main
 from soundforge.live.engine_protocol import EngineFailed, EngineLost, EngineReady, EngineSetup, LoadModel, QuitEngine
 from soundforge.live.engine_worker import EngineWorker
@@ -140,7 +141,7 @@ class LocalEngine:
         ours, theirs = context.Pipe()
         self._process = context.Process(target=engine_main, args=(theirs, self._setup), name="soundforge engine",
                                         daemon=True)
-        self._process.start()
+        spawning.start(self._process)
         theirs.close()
         self._began = self._loop.time()
         threading.Thread(target=self._write, args=(ours, self._outbox), name="engine outbox", daemon=True).start()

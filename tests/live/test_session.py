@@ -443,3 +443,33 @@ def test_files_carry_a_tempo_also_when_nobody_chose_one(tmp_path: Path) -> None:
             assert rig.clips("rendered")[0].bpm == 120.0
 
     asyncio.run(main())
+
+
+def test_without_autoplay_a_clip_is_made_and_not_heard(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with running(tmp_path) as rig:
+            rig.session.set_param("autoplay", 0)
+            rig.session.generate(seconds=0.5)
+            await rig.until(lambda: rig.jobs("done"))
+            assert not rig.jobs("playing")
+            assert [clip.clip for clip in rig.session.clip_list()] == ["clip-0001"]
+            assert rig.session.library.pads == {1: "clip-0001"}
+        assert not rig.sound().any()
+
+    asyncio.run(main())
+
+
+def test_silence_stops_the_sound_and_no_job(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with running(tmp_path, rtf=4.0) as rig:
+            session = rig.session
+            session.set_param("quantum", 0)
+            session.generate(seconds=3.0)
+            await rig.until(lambda: rig.jobs("playing"))
+            session.silence()
+            await rig.until(lambda: rig.clips("stopped"))
+            await rig.until(lambda: rig.jobs("done"))
+            assert rig.jobs("done")[0].seconds == 3.0
+            await rig.until(lambda: session.status().state == "ready")
+
+    asyncio.run(main())
