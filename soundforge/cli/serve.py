@@ -59,15 +59,15 @@ async def run(settings: Settings) -> None:
     with StatusLine(console) as line:
         line.write(f"SoundForge {__version__}: starting; Ctrl-C ends it")
         try:
+            # Before the start: a device that is missing is told while it starts.
+            application.session.add_listener(lambda event, origin: line.tell(event))
             await application.start()
-            forget = application.session.add_listener(lambda event, origin: line.tell(event))
             for fact in facts(settings):
                 line.write(fact)
             while not ended.is_set():
                 line.update(application.session.status(), application.session.transport(), settings.beats_per_bar)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(ended.wait(), REFRESH_SECONDS)
-            forget()
         finally:
             await application.stop()
 

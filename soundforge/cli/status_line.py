@@ -33,7 +33,7 @@ class StatusLine:
         self._console = console
         self._live = Live(Text(""), console=console, auto_refresh=False, transient=True) if console.is_terminal \
             else None
-        self._state = ""
+        self._shown = ""
 
     def __enter__(self) -> StatusLine:
         if self._live:
@@ -46,12 +46,12 @@ class StatusLine:
             self._live.stop()
 
     def update(self, status: StatusEvent, transport: TransportEvent, beats_per_bar: int = 4) -> None:
-        """Show where things stand; without a terminal a line when the state has changed."""
+        """Show where things stand; without a terminal a line when a model begins to load, and when it has."""
         if self._live:
             self._live.update(status_text(status, transport, beats_per_bar), refresh=True)
-        elif (status.state in ("loading", "error")) != (self._state in ("loading", "error")) or not self._state:
-            self.write(f"{status.state}: {status.model}")
-        self._state = status.state
+        elif (state := f"{'loading' if status.state == 'loading' else 'model'}: {status.model}") != self._shown:
+            self.write(state)
+            self._shown = state
 
     def tell(self, event: Event) -> None:
         """Write what happened, when it is worth a line."""

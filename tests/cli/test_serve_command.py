@@ -46,7 +46,7 @@ def test_without_a_terminal_only_changes_are_written() -> None:
         for state in ("loading", "loading", "ready", "playing", "ready", "error"):
             line.update(StatusEvent(state, "starter", 0, 0.0, 0, 0, 0), ROLLING)
         line.tell(NoticeEvent("info", "[brackets] stay"))
-    assert out.getvalue().splitlines() == ["loading: starter", "ready: starter", "error: starter", "[brackets] stay"]
+    assert out.getvalue().splitlines() == ["loading: starter", "model: starter", "[brackets] stay"]
 
 
 def test_on_a_terminal_the_line_is_redrawn() -> None:

@@ -1,0 +1,89 @@
+"""`soundforge plugin new|check|bench`: for those who write plugins."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from soundforge.cli.output import JsonFlag, console, errors, print_json, usage_error
+
+app = typer.Typer(no_args_is_help=True, help="Write, check and measure plugins.")
+
+Package = Annotated[str, typer.Argument(metavar="PACKAGE", help=(
+    "An installed distribution, the name of its entry point, or a module."))]
+_NAME = re.compile(r"[a-z][a-z0-9]*([-_.][a-z0-9]+)*")
+
+
+@app.command("new")
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the package, such as soundforge-tides.")],
+    kind: Annotated[str, typer.Option(metavar="KIND", help=(
+        "conditioner, codec, decoder, clip-processor, bridge or model-family."))] = "conditioner",
+    folder: Annotated[Path | None, typer.Option(metavar="DIR", help="Write it here (./NAME).")] = None,
+) -> None:
+    """Write a package with a working plugin, its tests and a CI file."""
+    from soundforge.cli.plugin_templates import KINDS, files_of
+
+    if kind not in KINDS:
+        usage_error(f"--kind came as {kind!r}, expected one of {', '.join(KINDS)}")
+    if not _NAME.fullmatch(name) or len(name) > 60:
+        usage_error(f"NAME came as {name!r}, expected a-z and 0-9 in words joined by - or _, beginning with a letter")
+    files = files_of(name, kind)
+    module = next(path for path in files if path.endswith("/__init__.py")).split("/")[0]
+    if module in ("soundforge", "soundforge_plugins", "soundforge_bridges", "test", "tests"):
+        usage_error(f"NAME came as {name!r}, but a module {module!r} exists already; choose another")
+    target = folder or Path(name)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        usage_error(f"{str(target)!r} exists and is not empty; name another folder with --folder")
+    for path, text in files.items():
+        (target / path).parent.mkdir(parents=True, exist_ok=True)
+        (target / path).write_text(text, encoding="utf-8")
+    typer.echo(f"{target}: a {kind} with its tests; next: cd {target}, pip install -e '.[test]', pytest")
+
+
+@app.command("check")
+def check(package: Package, json: JsonFlag = False) -> None:
+    """Check a plugin against the contract: import, registration, and every part that needs no weights."""
+    from soundforge.cli.plugin_parts import check_module
+    from soundforge.testing.plugins import find_plugin_modules
+
+    results = [result for module in find_plugin_modules(package) for result in check_module(module)]
+    failed = [result for result in results if result.state == "failed"]
+    if json:
+        print_json([{"part": r.part, "state": r.state, "what": r.what} for r in results])
+    else:
+        for result in results:
+            colour = {"ok": "green", "failed": "red"}.get(result.state, "yellow")
+            console.print(f"[{colour}]{result.state}[/{colour}] {result.part}"
+                          + (f": {result.what}" if result.what else ""), soft_wrap=True)
+    if failed:
+        errors.print(f"soundforge: {len(failed)} of {len(results)} checks of {package} failed", style="red",
+                     markup=False)
+        raise typer.Exit(1)
+
+
+@app.command("bench")
+def bench(package: Package, seconds: Annotated[float, typer.Option(help="Audio that is worked on.")] = 2.0,
+          json: JsonFlag = False) -> None:
+    """Measure a plugin: time to load, and cost per second of audio of codecs and clip processors."""
+    from rich.table import Table
+
+    from soundforge.cli.plugin_parts import bench_module
+    from soundforge.testing.plugins import find_plugin_modules
+
+    if not 0.1 <= seconds <= 60:
+        usage_error(f"--seconds came as {seconds:g}, expected 0.1 to 60")
+    rows = [row for module in find_plugin_modules(package) for row in bench_module(module, seconds)]
+    if json:
+        print_json([{"part": part, "measure": measure, "value": value, "unit": unit}
+                    for part, measure, value, unit in rows])
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("part", "measure", "value"):
+        table.add_column(column)
+    for part, measure, value, unit in rows:
+        table.add_row(part, measure, f"{value:.4g} {unit}")
+    console.print(table)
