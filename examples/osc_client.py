@@ -89,7 +89,7 @@ class OscClient:
         if self.on_message is not None:
             self.on_message(message.address, arguments)
 
-    def wait_for_server(self, seconds: float = 30.0, stopped: Callable[[], bool] = lambda: False) -> float:
+    def wait_for_server(self, seconds: float = 90.0, stopped: Callable[[], bool] = lambda: False) -> float:
         """Ping until the server answers; seconds from the call to the first pong. `stopped` ends the wait early."""
         began = time.monotonic()
         while time.monotonic() - began < seconds and not stopped():

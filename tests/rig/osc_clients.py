@@ -65,7 +65,11 @@ class OscDump:
                                          env=dict(self._environment) if self._environment else None)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        self._wait_until_bound()
+        try:
+            self._wait_until_bound()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def _wait_until_bound(self) -> None:

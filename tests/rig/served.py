@@ -59,7 +59,7 @@ class Served:
         return self
 
     def _subscribe(self, began: float) -> None:
-        while time.monotonic() - began < 20:
+        while time.monotonic() - began < 60:
             if self.process.poll() is not None:
                 raise AssertionError(f"serve ended with {self.process.returncode}:\n{self.printed()}")
             self.send("/soundforge/subscribe", "i", self.dump.port)
