@@ -1,7 +1,7 @@
 """A process of its own for the test with a real MIDI system: a bridge on JACK's MIDI, and what came of it.
 
-`python midi_jack_probe.py` prints `ready`, works until its input closes, and prints one line of JSON. Run in the
-environment of a JACK server. The lights go to an output whose name contains "lamps".
+`python midi_jack_probe.py [LAMPS]` prints `ready`, works until its input closes, and prints one line of JSON. Run in
+the environment of a JACK server. The lights go to the output whose name contains LAMPS, which is waited for.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from soundforge_bridges.midi.bridge import MidiBridge
 
 
 async def main() -> None:
+    lamps = sys.argv[1] if len(sys.argv) > 1 else None
     session = MemorySession()
     lines: list[str] = []
     session.pads = {pad: f"clip-{pad}" for pad in range(1, 17)}
-    bridge = MidiBridge(session, output="lamps", report=lines.append)
+    bridge = MidiBridge(session, output=lamps, report=lines.append)
     came: list[float] = []
     accepted: list[float] = []
     on_midi = bridge._on_midi
@@ -35,6 +36,8 @@ async def main() -> None:
     session.add_listener(lambda event, origin: accepted.append(time.perf_counter()) if origin and hasattr(event, "job")
                          else None)
     await bridge.start()
+    while lamps and bridge._output is None:
+        await asyncio.sleep(0.05)  # JACK may list a port late; the bridge looks every two seconds
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.read)
     await bridge.stop()

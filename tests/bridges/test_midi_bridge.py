@@ -303,6 +303,26 @@ def test_without_names_a_virtual_port_is_made(session: MemorySession) -> None:
     assert system.opened["SoundForge"].closed
 
 
+def test_a_driver_that_hangs_holds_nobody_up(session: MemorySession) -> None:
+    go_on = threading.Event()
+
+    class Hanging(System):
+        def inputs(self) -> list[str]:
+            go_on.wait(20)
+            return []
+
+    async def scenario() -> float:
+        start = time.monotonic()
+        bridge = MidiBridge(session, ("x",), system=lambda: Hanging())  # type: ignore[arg-type,return-value]
+        await bridge.start()
+        await bridge.stop()
+        seconds = time.monotonic() - start
+        go_on.set()
+        return seconds
+
+    assert asyncio.run(scenario()) < 3.0
+
+
 def test_no_midi_is_told_once_and_survived(session: MemorySession) -> None:
     lines: list[str] = []
 

@@ -32,6 +32,7 @@ from soundforge_bridges.midi.ports import MidiSystem, match
 from soundforge_bridges.port import SessionPort
 
 VIRTUAL_NAME = "SoundForge"
+DRIVER_SECONDS = 1.0
 LOOK_SECONDS, LOOK_FOR_SYSTEM_SECONDS = 2.0, 30.0
 CLOCK_TYPES = ("clock", "start", "stop", "continue", "songpos")
 MAX_CLOCK_WAITING = 512
@@ -79,6 +80,7 @@ class MidiBridge:
         self._open: dict[str, tuple[str, Any]] = {}
         self._output: tuple[str, Any] | None = None
         self._told: set[str] = set()
+        self._looked = asyncio.Event()
 
     @property
     def dropped(self) -> int:
@@ -96,8 +98,10 @@ class MidiBridge:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="soundforge-midi")
         self._remove_listener = self._session.add_listener(self._on_event)
         self._session.add_transport_source(SOURCE)
-        await self._look()
         self._watcher = asyncio.create_task(self._watch())
+        # A driver that hangs must not keep the other bridges from starting.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._looked.wait(), DRIVER_SECONDS)
         if self._learning is not None:
             self._learning.start()
 
@@ -117,20 +121,22 @@ class MidiBridge:
         if worker is not None:
             ports = [port for _, port in [*self._open.values(), *([self._output] if self._output else [])]]
             self._open, self._output = {}, None
-            if self._system is not None:
-                for port in ports:
-                    await asyncio.get_running_loop().run_in_executor(worker, self._system.close, port)
-                await asyncio.get_running_loop().run_in_executor(worker, self._system.shut_down)
-                self._system = None
+            system, self._system = self._system, None
+            if system is not None:
+                closing = asyncio.get_running_loop().run_in_executor(worker, _close_all, system, ports)
+                done, _ = await asyncio.wait({closing}, timeout=DRIVER_SECONDS)
+                if not done:
+                    log.warning("the MIDI driver does not answer; its ports are left open")
             worker.shutdown(wait=False)
 
     # --- ports come and go ---------------------------------------------------------------------------------
 
     async def _watch(self) -> None:
         while True:
+            await self._look()
+            self._looked.set()
             # Asking for a system that is not there makes some drivers print a line each time.
             await asyncio.sleep(LOOK_SECONDS if self._system else LOOK_FOR_SYSTEM_SECONDS)
-            await self._look()
             if self._session.source == SOURCE and self._clock.lost(time.perf_counter()):
                 bpm = self._clock.bpm or 0.0
                 self._report(f"the MIDI clock is lost; the transport goes on at {bpm:.1f} beats per minute")
@@ -282,6 +288,12 @@ class MidiBridge:
         except (OSError, RuntimeError, ValueError) as error:
             self._tell("out", f"the MIDI output {self._output[0]!r} took nothing more ({error}); it is opened again "
                               "when it comes back")
+
+
+def _close_all(system: MidiSystem, ports: list[Any]) -> None:
+    for port in ports:
+        system.close(port)
+    system.shut_down()
 
 
 def _listed(names: list[str]) -> str:

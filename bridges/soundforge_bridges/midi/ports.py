@@ -77,7 +77,13 @@ class MidiSystem:
         with self._quiet():
             self._inputs = [held for held in self._inputs if held is not port]
             try:
-                port.close()
+                if hasattr(port, "_rt"):
+                    # Not by mido's own close: that sets a callback again before it closes.
+                    port._rt.close_port()
+                    port._rt.delete()
+                    port.closed = True
+                else:
+                    port.close()
             except _TROUBLE as error:
                 log.debug("closing a MIDI port failed: %s", error)
 
