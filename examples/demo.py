@@ -113,7 +113,7 @@ def continue_take(client: OscClient, take: str) -> tuple[str, float, float]:
         began = time.monotonic()
         client.send("/soundforge/continue", take, BARS * 4 * 60.0 / BPM, "mine")
         client.wait("/soundforge/job/accepted", "mine")
-        client.wait("/soundforge/job/playing", "mine", failed="/soundforge/job/error")
+        client.wait("/soundforge/job/playing", "mine", seconds=300, failed="/soundforge/job/error")
         playing = time.monotonic() - began
         _, clip, seconds, _ = client.wait("/soundforge/job/done", "mine", seconds=300, failed="/soundforge/job/error")
         done = time.monotonic() - began
