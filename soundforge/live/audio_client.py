@@ -285,6 +285,7 @@ class AudioClient:
 
     def _device_opened(self, opened: DeviceOpened) -> None:
         self.opened, self._rate = opened, opened.rate
+        self._beat_at = time.monotonic()  # its patience begins now, however long the opening took
         for _, message, _ in self._clips.values():
             self._send(message)
         if not self.standing_in:

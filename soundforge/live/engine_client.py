@@ -24,9 +24,7 @@ from soundforge.live.engine_worker import EngineWorker
 
 OnEvent = Callable[[object], None]
 
-STEADY_SECONDS = 10.0
-"""An engine that lived so long deserves an immediate restart; one that dies sooner waits longer each time."""
-
+FIRST_BACKOFF_SECONDS = 0.1
 MAX_BACKOFF_SECONDS = 30.0
 GRACE_SECONDS = 5.0
 
@@ -91,7 +89,6 @@ class LocalEngine:
         self._outbox: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._stopping = False
         self._wanted_model = ""
-        self._began = 0.0
         self._backoff = 0.0
         self._restart: asyncio.TimerHandle | None = None
         self.restarts = 0
@@ -143,7 +140,6 @@ class LocalEngine:
                                         daemon=True)
         spawning.start(self._process)
         theirs.close()
-        self._began = self._loop.time()
         threading.Thread(target=self._write, args=(ours, self._outbox), name="engine outbox", daemon=True).start()
         threading.Thread(target=self._read, args=(ours, self._process, self._outbox), name="engine events",
                          daemon=True).start()
@@ -179,9 +175,11 @@ class LocalEngine:
             return  # the loop is closed: the server is ending
 
     def _receive(self, event: object) -> None:
-        if isinstance(event, EngineReady) and self._wanted_model:
+        if isinstance(event, EngineReady):
+            self._backoff = 0.0
             # After a crash it comes back with the model that could be loaded last.
-            self._setup, self._wanted_model = replace(self._setup, model=self._wanted_model), ""
+            self._setup = replace(self._setup, model=self._wanted_model or self._setup.model)
+            self._wanted_model = ""
         elif isinstance(event, EngineFailed):
             self._wanted_model = ""
         elif isinstance(event, EngineLost):
@@ -194,7 +192,7 @@ class LocalEngine:
         assert self._loop is not None
         if self._stopping:
             return
-        lived = self._loop.time() - self._began
-        self._backoff = 0.0 if lived > STEADY_SECONDS else min(MAX_BACKOFF_SECONDS, max(0.1, 2 * self._backoff))
         self.restarts += 1
         self._restart = self._loop.call_later(self._backoff, self._launch)
+        # One that served comes back at once; one that dies again before it is ready waits longer each time.
+        self._backoff = min(MAX_BACKOFF_SECONDS, max(FIRST_BACKOFF_SECONDS, 2 * self._backoff))
