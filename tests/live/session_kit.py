@@ -42,7 +42,7 @@ class Rig:
     def notices(self) -> list[str]:
         return [e.what for e, _ in self.events if isinstance(e, NoticeEvent)]
 
-    async def until(self, condition: Callable[[], Any], seconds: float = 20.0) -> None:
+    async def until(self, condition: Callable[[], Any], seconds: float = 60.0) -> None:
         """Wait for a condition; fails with everything that was said."""
         for _ in range(int(seconds / 0.02)):
             if condition():
