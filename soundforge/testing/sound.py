@@ -77,8 +77,8 @@ def check_clip_processor(process: Callable[[Waveform], Waveform], *, waves: Sequ
     Raises:
         AssertionError: with one line that says what is wrong.
     """
-    silence = Waveform(np.zeros((2, 8_000), np.float32), 16_000)
-    for wave in (noise(1.0, 32_000), noise(1.0, 44_100, 2, seed=1), silence, *waves):
+    silence = Waveform(np.zeros((2, 40_000), np.float32), 16_000)
+    for wave in (noise(2.5, 32_000), noise(2.5, 44_100, 2, seed=1), silence, *waves):
         before = wave.samples.copy()
         out = process(wave)
         _check_wave(out, wave, keeps_rate)
