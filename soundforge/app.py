@@ -20,11 +20,9 @@ from soundforge.live.engine_client import LocalEngine
 from soundforge.live.engine_protocol import EngineSetup
 from soundforge.live.session import Session
 from soundforge.requests import Event, NoticeEvent
-from soundforge.settings import Settings
+from soundforge.settings import KNOWN, Settings
 
 log = logging.getLogger(__name__)
-
-CLOCKS_FROM_BRIDGES = ("midi", "link", "jack")
 
 
 class Application:
@@ -42,9 +40,11 @@ class Application:
         self.settings = settings
         self.host: PluginHost = create_host(disabled=settings.no_plugin, plugins_dir=settings.plugins_dir)
         self.library = Library(settings.library, settings.library_limit_bytes, settings.bits)
+        conditions = {slot for c in self.host.registries.conditioners.values() for slot in c.feeds}
         self.session = Session(audio_setup(settings), LocalEngine(engine_setup(settings)), self.library,
                                model=settings.model, bpm=settings.bpm, beats_per_bar=settings.beats_per_bar,
-                               queue_size=settings.queue_size)
+                               tempo_known=settings.bpm != KNOWN["bpm"].default, queue_size=settings.queue_size,
+                               condition_names=sorted(conditions))
         self.bridges: dict[str, Bridge] = {}
         self._events = EventWorker(self.host.manager, self._plugin_trouble)
         self._loop: asyncio.AbstractEventLoop | None = None
