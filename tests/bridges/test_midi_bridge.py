@@ -398,7 +398,7 @@ def test_a_flood_from_several_threads(session: MemorySession) -> None:
         await bridge.stop()
         return slowest
 
-    assert asyncio.run(scenario()) < 0.5
+    assert asyncio.run(scenario()) < 10.0, "busy machines pause; a loop that stands never comes back"
 
 
 def test_a_wrong_map_file_is_an_error_at_once(session: MemorySession, tmp_path: Path) -> None:

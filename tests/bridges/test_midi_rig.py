@@ -90,7 +90,11 @@ def test_somebody_elses_sender(jack: JackServer) -> None:
         got = finish(bridge)
     finally:
         sequencer.send_signal(signal.SIGINT)  # it does not listen to SIGTERM
-        sequencer.wait(10)
+        try:
+            sequencer.wait(10)
+        except subprocess.TimeoutExpired:
+            sequencer.kill()
+            sequencer.wait(10)
     calls = [tuple(call) for call in got["calls"]]
     assert calls.count(("capture_start", "")) >= 3
     assert abs(calls.count(("capture_start", "")) - calls.count(("capture_stop",))) <= 1

@@ -163,9 +163,9 @@ def test_twenty_thousand_random_mutations() -> None:
             at = source.randrange(len(packet) + 1)
             packet[at:at + source.choice([0, 1, 4])] = source.randbytes(source.choice([0, 1, 4]))
         packet += b"\0" * (-len(packet) % 4) if source.random() < 0.8 else b""
-        start = time.perf_counter()
+        start = time.thread_time()  # of this thread only: the machine may be busy
         check_any(bytes(packet))
-        slowest = max(slowest, time.perf_counter() - start)
+        slowest = max(slowest, time.thread_time() - start)
     assert slowest < 0.25, "no packet of a kilobyte may take long, whatever stands in it"
 
 
