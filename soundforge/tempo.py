@@ -66,7 +66,7 @@ def _autocorrelation(signal: Floats) -> Floats:
 
 
 def _at(values: Floats, position: NDArray[Any]) -> Floats:
-    return np.interp(position, np.arange(len(values)), values, right=0.0)
+    return np.asarray(np.interp(position, np.arange(len(values)), values, right=0.0), dtype=np.float64)
 
 
 def estimate_tempo(waveform: NDArray[np.floating], sample_rate: int) -> TempoEstimate:

@@ -126,7 +126,7 @@ class CodecTrainer:
             losses |= codec_losses(truth, made)
         total = sum((WEIGHTS[name] * value for name, value in losses.items()), start=0.1 * commitment)
         self.optimiser.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 3.0)
         self.optimiser.step()
         self.step += 1

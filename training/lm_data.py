@@ -122,7 +122,7 @@ class LmData:
         chroma = np.zeros((size, columns, 12), dtype=np.float32)
         for i, (r, s) in enumerate(zip(rows, starts, strict=True)):
             if conditions and rng.random() > 0.6:
-                part = self.chroma[r, s : s + columns].astype(np.float32) / 255
+                part = np.asarray(self.chroma[r, s : s + columns] / 255, dtype=np.float32)
                 chroma[i, : len(part)] = self._heard(part)
         style = self._style(rows) if conditions and rng.random() < 0.35 else None
         return LmBatch(inputs, targets, pieces, transport, torch.from_numpy(chroma), style)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from soundforge.nn.starter_conditions import BAR_HARMONICS, BEAT_HARMONICS
+from soundforge.nn.transformer import DecoderLayer
 from training.lm_model import StarterLm
 
 EMBEDDING_NORM = 4.0  # beside position codes of norm 11 an embedding of norm 1 would be lost after the norm
@@ -49,7 +50,9 @@ def start_from_codec(model: StarterLm, codebooks: Tensor, seed: int = 0) -> None
 def _look_back(model: StarterLm, basis: Tensor, width: int) -> None:
     d, n_heads = model.sizes.d_model, model.sizes.n_heads
     head_width = d // n_heads
-    attention = model.lm.layers[0].self_attn
+    layer = model.lm.layers[0]
+    assert isinstance(layer, DecoderLayer)
+    attention = layer.self_attn
     query, key, value = attention.in_proj.weight.data.view(3, n_heads, head_width, d)
     output = attention.out_proj.weight.data.view(d, n_heads, head_width)
     read_off = torch.linalg.pinv(model.project["transport"].weight.data.float())  # features from the sum

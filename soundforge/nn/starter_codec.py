@@ -142,7 +142,8 @@ class Sharpen(nn.Module):
         x = F.gelu(self.first(flat))
         x = self.last(F.gelu(self.second(x)))[:, 0]
         # The loudest of the windows is a fair first guess of a tone's level.
-        return (control_for(flat.amax(1)) + x).view(levels.shape[0], levels.shape[1], -1)
+        controls: Tensor = control_for(flat.amax(1)) + x
+        return controls.view(levels.shape[0], levels.shape[1], -1)
 
 
 class StarterCodecNet(nn.Module):
