@@ -154,7 +154,7 @@ def codec_table(model: Shipped, loops: list[Loop]) -> list[str]:
         row(f"starter, {count} codebooks, {count * 0.5:.1f} kbit/s", model.codec.decode(codes[:, :count])[0])
     for kbits in (6, 8, 12, 16, 24):
         row(f"Opus {kbits} kbit/s", torch.from_numpy(np.stack([through_opus(w.numpy(), kbits) for w in waves])))
-    used = [len(codes[:, k].unique()) for k in range(codes.shape[1])]
+    used = [len(set(codes[:, k].flatten().tolist())) for k in range(codes.shape[1])]
     lines.append(f"\nEntries used of 1024 per codebook, on {waves.numel() / RATE:.0f} s: {used}")
     return lines
 
@@ -207,7 +207,7 @@ def main() -> None:
     if not arguments.no_codec:
         print("\n| codec | log-mel distance | interval |\n|---|---|---|")
         print("\n".join(codec_table(model, loops)))
-        print(f"\nReal-time factor, {torch.get_num_threads()} threads: {real_time_factor(model):.1f}")
+    print(f"\nReal-time factor, {torch.get_num_threads()} threads: {real_time_factor(model):.1f}")
     print(json.dumps({name: {k: v[0] for k, v in values.items()} for name, values in results.items()}))
 
 

@@ -102,7 +102,7 @@ def export(
     (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n")
 
 
-DEFAULTS: dict[str, Any] = {"temperature": 0.9, "top_k": 80, "cfg": 1.0, "seconds": 8}
+DEFAULTS: dict[str, Any] = {"temperature": 1.0, "top_k": 50, "cfg": 1.0, "seconds": 8}
 
 
 def main() -> None:
