@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from soundforge_plugins.starter.conditioners import Beat, StarterChroma, StarterStyle, StarterText, Transport
 
 from soundforge.audio import Waveform
 from soundforge.errors import ConditionError
 from soundforge.interfaces import ConditionContext, ConditionerSetup, Slot
 from soundforge.nn.starter_conditions import TRANSPORT_WIDTH, transport_features
 from soundforge.nn.starter_text import BUCKETS, tokenise, word_pieces
+from soundforge_plugins.starter.conditioners import Beat, StarterChroma, StarterStyle, StarterText, Transport
 
 RATE = 32_000
 
@@ -117,9 +117,8 @@ def test_chroma_names_the_pitch_of_a_tone_from_the_first_new_frame() -> None:
 
 
 def test_style_needs_enough_audio_and_adds_no_prefix_without_one() -> None:
-    from soundforge_plugins.starter.codec import StarterCodec
-
     from soundforge.nn.starter_codec import StarterCodecConfig, StarterCodecNet
+    from soundforge_plugins.starter.codec import StarterCodec
 
     config = StarterCodecConfig(codebook_size=16, latent_width=8, fast_width=16, slow_width=16)
     style = StarterStyle(setup("style", 8, StarterCodec(StarterCodecNet(config))))

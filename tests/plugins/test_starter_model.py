@@ -1,0 +1,76 @@
+"""The shipped starter: what is in the package builds, runs and keeps the tempo of what it hears."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import soundforge as sf
+from soundforge.tempo import estimate_tempo
+from soundforge_plugins.starter.codec import WEIGHTS, load_starter_codec
+
+RATE = 32_000
+pytestmark = pytest.mark.skipif(not (WEIGHTS / "lm.safetensors").is_file(), reason="the package holds no weights")
+
+
+def drum_loop(bpm: float, seconds: float) -> sf.Waveform:
+    """Kick on the beat, hat between, clap on two and four."""
+    out = np.zeros(int(seconds * RATE), dtype=np.float32)
+    rng = np.random.default_rng(0)
+    time = np.arange(4800) / RATE
+    kick = np.sin(2 * np.pi * (50 * time + 4 * (1 - np.exp(-time / 0.02)))) * np.exp(-time / 0.06)
+    noise = rng.standard_normal(4800)
+    hat = 0.25 * np.diff(noise, prepend=0.0) * np.exp(-time / 0.02)
+    clap = 0.3 * noise * np.exp(-time / 0.05)
+    for half in range(int(seconds * bpm / 30)):
+        hit = hat if half % 2 else kick + (clap if half % 4 == 2 else 0.0)
+        start = int(half * 30 / bpm * RATE)
+        out[start : start + 4800] += 0.5 * hit[: len(out) - start].astype(np.float32)
+    return sf.Waveform(out, RATE)
+
+
+def test_files_are_small_and_say_what_they_are() -> None:
+    assert sum(path.stat().st_size for path in WEIGHTS.iterdir()) < 40e6
+    config = json.loads((WEIGHTS / "config.json").read_text(encoding="utf-8"))
+    for key in ("version", "licence", "provenance", "delays", "window_seconds", "defaults", "sample_rate"):
+        assert config[key]
+    assert len(config["delays"]) == config["lm"]["n_codebooks"] <= config["codec"]["n_codebooks"]
+
+
+def test_silence_stays_silent_even_after_sound() -> None:
+    codec = load_starter_codec(None)
+    samples = torch.zeros(1, 1, 2 * RATE)
+    samples[0, 0, :RATE] = torch.from_numpy(drum_loop(120.0, 1.0).samples[0])
+    made = codec.decode(codec.encode(samples))
+    assert float(made[..., RATE + RATE // 2 :].abs().max()) < 1e-3
+    assert float(made[..., :RATE].abs().max()) > 0.1
+
+
+def test_codec_keeps_level_and_pitch_area() -> None:
+    codec = load_starter_codec(None)
+    tone = 0.3 * (2 * (220.0 * torch.arange(2 * RATE) / RATE % 1) - 1)
+    made = codec.decode(codec.encode(tone[None, None]))[0, 0, RATE:]
+    assert 0.7 < float(made.std() / tone.std()) < 1.4
+    peak = float(torch.fft.rfft(made * torch.hann_window(RATE)).abs()[:330].argmax())
+    assert peak == pytest.approx(220.0, rel=0.06)  # about a semitone
+
+
+def test_a_drum_loop_is_carried_on_at_its_tempo() -> None:
+    engine = sf.load("starter")
+    prompt = drum_loop(120.0, 4.0)
+    kept = 0
+    for seed in range(3):
+        clip = engine.extend(prompt, seconds=4, seed=seed, bpm=120.0, only_new=True)
+        heard = estimate_tempo(clip.waveform[0], clip.sample_rate).bpm
+        kept += any(abs(heard * octave / 120.0 - 1) < 0.03 for octave in (0.5, 1.0, 2.0))
+    assert kept >= 2
+
+
+def test_the_same_seed_gives_the_same_clip_and_another_one_another() -> None:
+    engine = sf.load("starter")
+    first, again, other = (engine.generate("techno drums", seconds=0.5, seed=seed) for seed in (5, 5, 6))
+    np.testing.assert_array_equal(first.waveform, again.waveform)
+    assert not np.array_equal(first.waveform, other.waveform)
