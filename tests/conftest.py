@@ -9,9 +9,9 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from goldens import find_golden
 from hypothesis import HealthCheck, settings
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false", "no")
 
 # No deadline: the first draw of a text builds a table for a second, and CI machines pause.
@@ -19,18 +19,6 @@ settings.register_profile("quick", max_examples=40, deadline=None,
                           suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 settings.register_profile("thorough", settings.get_profile("quick"), max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
-
-
-def golden_folders() -> list[Path]:
-    """Folders that may hold golden cases: the full set beside the checkout, then the copied subset."""
-    named = os.environ.get("SOUNDFORGE_GOLDEN")
-    places = [Path(named)] if named else [REPOSITORY.parent / "shared" / "golden"]
-    return [place for place in [*places, REPOSITORY / "tests" / "golden"] if place.is_dir()]
-
-
-def find_golden(name: str) -> Path | None:
-    """The folder of one golden case such as "musicgen_text", or None when it is on no list of `golden_folders`."""
-    return next((place / name for place in golden_folders() if (place / name).is_dir()), None)
 
 
 @pytest.fixture

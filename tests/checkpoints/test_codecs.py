@@ -6,20 +6,24 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
-from conftest import find_golden
+from goldens import find_golden
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import soundforge as sf
+import soundforge_plugins.dac as dac_plugin
+import soundforge_plugins.encodec as encodec_plugin
 from soundforge import CheckpointError, EncodedAudio, NotCachedError
 from soundforge.checkpoints.codec_configs import dac_from_descript, dac_from_transformers, encodec_from_transformers
 from soundforge.checkpoints.codec_names import descript_dac_names, fold_weight_norm
 from soundforge.checkpoints.codecs import codec_from_transformers, load_codec_folder, save_codec_folder
 from soundforge.checkpoints.files import build_empty, read_tensors
+from soundforge.interfaces import CodecDescriptor, Host
 from soundforge.nn.dac import DacCodec, dac_network
 from soundforge.nn.encodec import EncodecCodec
 from soundforge.nn.streaming_codec import NeuralCodec
@@ -313,6 +317,23 @@ def test_nothing_there(tmp_path: Path) -> None:
     save_file({"x": torch.zeros(1)}, tmp_path / "model.safetensors")
     with pytest.raises(CheckpointError, match="configuration cannot be used"):
         load_codec_folder(tmp_path)
+
+
+def test_codecs_are_registered_by_their_published_names() -> None:
+    registered: dict[str, CodecDescriptor] = {}
+    for plugin in (encodec_plugin, dac_plugin):
+        plugin.register_codecs(lambda descriptor: registered.update({descriptor.name: descriptor}))
+    encodecs = {f"encodec_{rate}khz" for rate in (16, 24, 32, 48)}
+    assert set(registered) == {"encodec", "dac", *encodecs, *(f"dac_{rate}khz" for rate in (16, 24, 44))}
+    for name, descriptor in registered.items():
+        assert name in ("encodec", "dac") or f"_{descriptor.sample_rate // 1000}khz" in name
+    assert registered["dac_44khz"].frame_rate_hz == 44_100 / 512
+    folder = a_case("encodec_16k", "encodec_32k")
+    host = SimpleNamespace(resolve=lambda name: folder)  # what a hub that has it would give
+    asked_for = registered["encodec_16khz"].factory(cast(Host, host), None)
+    assert isinstance(asked_for, EncodecCodec)
+    given = registered["encodec"].factory(cast(Host, host), a_case("hf_dac_16k", "hf_dac_44k"))
+    assert isinstance(given, DacCodec)
 
 
 def test_published_sizes() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from conftest import find_golden
+from goldens import find_golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lm_cases import FolderHost

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from goldens import find_golden
 
 import soundforge as sf
-from tests.conftest import find_golden
 
 TEXTS = ["a calm jazz track with saxophone", "techno", "slow drums and a deep double bass"]
 TOKENIZER = ("spiece.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",

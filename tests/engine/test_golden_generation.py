@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from goldens import find_golden
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -17,7 +18,6 @@ import soundforge as sf
 from soundforge.engine.generate import Generation
 from soundforge.engine.model import LanguageModelRuntime
 from soundforge.requests import GenerateRequest, SamplingParams
-from tests.conftest import find_golden
 
 
 class Case:

@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 from codec_models import cuts, dac, encodec, held_elements, random_codes, random_wave, streamed
-from conftest import find_golden
+from goldens import find_golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import find_golden
+from goldens import find_golden
 from plugin_hosts import host_with
 
 import soundforge as sf
