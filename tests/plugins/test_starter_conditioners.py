@@ -116,6 +116,30 @@ def test_chroma_names_the_pitch_of_a_tone_from_the_first_new_frame() -> None:
         chroma.prepare("C major", at)
 
 
+def test_later_windows_go_on_in_time() -> None:
+    """A window that starts 100 frames later sees what the first one would have seen there."""
+    prompt = beat_loop(120.0, 2.0)
+    long = {"window_seconds": 4.0, "n_frames": 200, "prompt": prompt}
+    first = context(window_start_frames=0, prompt_frames=100, **long)
+    later = context(window_start_frames=100, prompt_frames=100, **long)
+    transport = Transport(setup("transport", TRANSPORT_WIDTH))
+    here, there = (transport.encode([transport.prepare(None, at)], at).values for at in (first, later))
+    torch.testing.assert_close(here[:, 100:], there[:, :100], atol=2e-3, rtol=0)
+
+    chroma = StarterChroma(setup("chroma", 12))
+    time = np.arange(6 * RATE) / RATE
+    glide = Waveform((0.3 * np.sin(2 * np.pi * (300 * time + 40 * time**2))).astype(np.float32), RATE)
+    here, there = (chroma.encode([chroma.prepare(glide, at)], at).values for at in (first, later))
+    torch.testing.assert_close(here[:, 100:], there[:, :100])
+    assert float(there[:, 100:].abs().max()) > 0.5
+
+
+@pytest.mark.parametrize("value", [object(), float("nan"), float("inf"), [1.0]])
+def test_transport_refuses_what_is_no_tempo(value: object) -> None:
+    with pytest.raises(ConditionError):
+        Transport(setup("transport", TRANSPORT_WIDTH)).prepare(value, context())
+
+
 def test_style_needs_enough_audio_and_adds_no_prefix_without_one() -> None:
     from soundforge.nn.starter_codec import StarterCodecConfig, StarterCodecNet
     from soundforge_plugins.starter.codec import StarterCodec

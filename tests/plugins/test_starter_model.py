@@ -9,8 +9,13 @@ import pytest
 import torch
 
 import soundforge as sf
+from soundforge.host import create_host
+from soundforge.interfaces import ConditionerSetup, LoadOptions
 from soundforge.tempo import estimate_tempo
+from soundforge.testing.codecs import check_codec
+from soundforge.testing.conditioners import check_conditioner
 from soundforge_plugins.starter.codec import WEIGHTS, load_starter_codec
+from soundforge_plugins.starter.family import load_starter
 
 RATE = 32_000
 pytestmark = pytest.mark.skipif(not (WEIGHTS / "lm.safetensors").is_file(), reason="the package holds no weights")
@@ -74,3 +79,19 @@ def test_the_same_seed_gives_the_same_clip_and_another_one_another() -> None:
     first, again, other = (engine.generate("techno drums", seconds=0.5, seed=seed) for seed in (5, 5, 6))
     np.testing.assert_array_equal(first.waveform, again.waveform)
     assert not np.array_equal(first.waveform, other.waveform)
+
+
+@pytest.mark.parametrize("name", ["text", "transport", "chroma", "style"])
+def test_conditioners_of_the_package_keep_the_contract(name: str) -> None:
+    host = create_host()
+    parts = load_starter(host, None, LoadOptions())
+    weights = next(item for item in parts.slots if item.slot.name == name)
+    setup = ConditionerSetup(weights.slot, tensors=weights.tensors, codec=parts.codec, config=parts.config)
+    conditioner = host.conditioner(weights.slot.conditioner, setup)
+    value, other = {"text": ("dark techno", "harp"), "transport": (120.0, 90.0)}.get(
+        name, (drum_loop(100.0, 3.0), drum_loop(140.0, 3.0)))
+    check_conditioner(conditioner, value, slot=weights.slot, other=None if name == "chroma" else other)
+
+
+def test_codec_of_the_package_keeps_the_contract() -> None:
+    check_codec(load_starter_codec(None))

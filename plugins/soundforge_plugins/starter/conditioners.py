@@ -31,6 +31,23 @@ def _waveform(value: Any, name: str) -> Waveform | None:
     return value
 
 
+def _first_new_frame(context: ConditionContext, setup: ConditionerSetup) -> int:
+    """Frames of prompt at the start of the whole sequence, seen from any of its windows.
+
+    A prompt that leaves no room in the window is cut by the engine to what one stride leaves over.
+    """
+    if not context.window_start_frames:
+        return context.prompt_frames
+    if context.prompt is None:
+        return 0
+    frames = int(context.prompt.seconds * context.frame_rate_hz + 1e-6)
+    window = round(context.window_seconds * context.frame_rate_hz)
+    if window and frames >= window:
+        stride = float(setup.config.get("stride_seconds", context.window_seconds / 2))
+        frames = window - round(stride * context.frame_rate_hz)
+    return frames
+
+
 class StarterText:
     """Text to word features."""
 
@@ -69,6 +86,7 @@ class Transport:
     """Tempo and phase per frame: from the request, else heard in the prompt, else unknown (null)."""
 
     def __init__(self, setup: ConditionerSetup) -> None:
+        self.setup = setup
         self.device = setup.device
         self.width = setup.slot.width
 
@@ -76,14 +94,14 @@ class Transport:
         """`value` None = automatic; "off" switches it off; a number is a tempo in BPM."""
         if isinstance(value, str) and value.strip().lower() in ("off", "none"):
             return None
-        if isinstance(value, str):
+        if value is not None:
             try:
                 value = float(value)
-            except ValueError:
+            except (TypeError, ValueError, OverflowError):
                 raise ConditionError(
                     f"condition 'transport' came as {value!r}, expected a tempo in BPM or 'off'"
                 ) from None
-        bpm = float(value) if value is not None else context.bpm
+        bpm = context.bpm if value is None else value
         if bpm is not None:
             if not 20.0 <= bpm <= 400.0:
                 raise ConditionError(f"condition 'transport' came with {bpm:g} BPM, expected 20 to 400")
@@ -98,11 +116,9 @@ class Transport:
         beat_seconds = 60.0 / heard_tempo.bpm
         origin = heard_tempo.bar_offset_seconds
         origin = heard_tempo.beat_offset_seconds if origin is None else origin
-        at_end = (context.prompt.seconds - origin) / beat_seconds
-        if context.window_start_frames:  # a later window of a long generation: its prompt is generated music
-            first = context.prompt.seconds - int(context.prompt.seconds * context.frame_rate_hz) / context.frame_rate_hz
-            elapsed = first + (context.window_start_frames + context.prompt_frames) / context.frame_rate_hz
-            at_end = (elapsed - origin) / beat_seconds
+        # In a later window of a long generation the newest frames are generated music, made after the prompt's end.
+        made = (context.window_start_frames or 0) + context.prompt_frames - _first_new_frame(context, self.setup)
+        at_end = (context.prompt.seconds + made / context.frame_rate_hz - origin) / beat_seconds
         return Beat(heard_tempo.bpm, context.beats_per_bar, at_end)
 
     def encode(self, prepared: Sequence[Beat | None], context: ConditionContext) -> Condition:
@@ -122,9 +138,10 @@ class Transport:
 
 
 class StarterChroma:
-    """Audio to pitch classes per frame, from the first NEW frame on; prompt frames stay null."""
+    """Audio to pitch classes per frame, from the first NEW frame on, again and again; prompt frames stay null."""
 
     def __init__(self, setup: ConditionerSetup) -> None:
+        self.setup = setup
         self.device = setup.device
 
     def prepare(self, value: Any, context: ConditionContext) -> tuple[Tensor, int] | None:
@@ -140,10 +157,13 @@ class StarterChroma:
         n = max(1, context.n_frames)
         values = torch.zeros(len(prepared), n, features.CHROMA_WIDTH)
         mask = torch.zeros(len(prepared), n, dtype=torch.bool)
-        start = min(context.prompt_frames, n)
+        # Where the audio begins, counted from this window's start: before it (below 0) in later windows.
+        begin = _first_new_frame(context, self.setup) - (context.window_start_frames or 0)
+        start = max(0, begin)
         for row, item in enumerate(prepared):
             if item is not None and start < n:
-                values[row, start:] = features.chroma_features(item[0], item[1], n - start, context.frame_rate_hz)
+                chroma = features.chroma_features(item[0], item[1], n - begin, context.frame_rate_hz)
+                values[row, start:] = chroma[start - begin :]
                 mask[row, start:] = True
         return Condition(values.to(self.device), mask.to(self.device))
 
