@@ -45,7 +45,7 @@ class Loop:
 
 
 def held_out_loops(count: int, seconds: float, first: int = 0) -> list[Loop]:
-    """``count`` loops with a beat: prompts of ``seconds`` from a random place, and the ``seconds`` after them."""
+    """``count`` loops as they come: prompts of ``seconds`` from a random place, and the ``seconds`` after them."""
     loops: list[Loop] = []
     seed = HELD_OUT_SEED + first
     n = round(seconds * RATE) // 640 * 640
