@@ -102,7 +102,8 @@ def export(
     (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n")
 
 
-DEFAULTS: dict[str, Any] = {"temperature": 1.0, "top_k": 50, "cfg": 1.0, "seconds": 8}
+DEFAULTS: dict[str, Any] = {"seconds": 8}
+"""The library's own sampling (temperature 1, top-k 250, cfg 3) measured as well as any other; see the model card."""
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from session_double import MemorySession
@@ -47,7 +48,9 @@ async def main() -> None:
     bridge._on_message = counting  # type: ignore[method-assign]
     await bridge.start()
     print(bridge.port, flush=True)
-    while await asyncio.to_thread(sys.stdin.readline):
+    # A thread of its own: the shared pool may grow by one when its worker is not yet marked idle, and threads are counted.
+    loop, reader = asyncio.get_running_loop(), ThreadPoolExecutor(1)
+    while await loop.run_in_executor(reader, sys.stdin.readline):
         print(json.dumps({"threads": threading.active_count(), "bytes": resident_bytes(), "dropped": bridge.dropped,
                           "malformed": bridge.malformed, "carried_out": carried_out,
                           "scheduled": len(bridge._schedule), "subscribers": len(bridge._out.subscribers)}), flush=True)

@@ -367,3 +367,29 @@ def test_published_sizes() -> None:
     assert not stereo.streams
     assert encodec_from_transformers({}).n_codebooks == 32  # the 24 kHz model is the default
     assert dac_from_transformers({"sampling_rate": 44_100}).latent_width == 1024
+
+
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [
+        ("num_residual_layers", 2**40),
+        ("num_lstm_layers", 10**30),
+        ("target_bandwidths", [2.0**40]),
+        ("target_bandwidths", [0]),
+        ("upsampling_ratios", []),
+        ("upsampling_ratios", [2] * 40),
+        ("num_filters", True),
+        ("sampling_rate", 1e308),
+        ("use_causal_conv", "yes"),
+        ("trim_right_ratio", float("nan")),
+    ],
+)
+def test_sizes_out_of_all_proportion_are_refused_before_anything_is_built(entry: str, value: Any) -> None:
+    with pytest.raises(CheckpointError, match="configuration cannot be used"):
+        codec_from_transformers({"model_type": "encodec", entry: value}, {}, "here")
+
+
+def test_dac_sizes_out_of_all_proportion() -> None:
+    for entry, value in (("n_codebooks", 2**40), ("downsampling_ratios", [0]), ("encoder_hidden_size", 10**30)):
+        with pytest.raises(CheckpointError, match="configuration cannot be used"):
+            codec_from_transformers({"model_type": "dac", entry: value}, {}, "here")
