@@ -48,7 +48,7 @@ async def main() -> None:
     bridge._on_message = counting  # type: ignore[method-assign]
     await bridge.start()
     print(bridge.port, flush=True)
-    # A thread of its own: the shared pool may grow by one when its worker is not yet marked idle, and threads are counted.
+    # A thread of its own: the shared pool may grow by one, and threads are counted here.
     loop, reader = asyncio.get_running_loop(), ThreadPoolExecutor(1)
     while await loop.run_in_executor(reader, sys.stdin.readline):
         print(json.dumps({"threads": threading.active_count(), "bytes": resident_bytes(), "dropped": bridge.dropped,
