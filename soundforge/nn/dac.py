@@ -14,12 +14,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from soundforge.nn.streaming import Chain, Pointwise, Residual, StreamLayer
+from soundforge.nn.streaming_bounds import CODEBOOKS, ENTRIES, SAMPLE_RATE, WIDTH, check_integers, checked_ratios
 from soundforge.nn.streaming_codec import CodecNetwork, NeuralCodec
 from soundforge.nn.streaming_conv import StreamConv1d
 from soundforge.nn.streaming_transposed import StreamConvTranspose1d
 
 _DILATIONS = (1, 3, 9)  # of the three residual units in a block
 _UNIT_KERNEL = 7
+_BOUNDS = {
+    "sample_rate": SAMPLE_RATE,
+    "encoder_width": WIDTH,
+    "decoder_width": WIDTH,
+    "latent_width": (0, WIDTH[1]),
+    "n_codebooks": CODEBOOKS,
+    "codebook_size": ENTRIES,
+    "codebook_width": WIDTH,
+}
 
 
 @dataclass(frozen=True)
@@ -49,12 +59,17 @@ class DacConfig:
     decoder_ratios: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "ratios", tuple(self.ratios))
-        object.__setattr__(self, "decoder_ratios", tuple(self.decoder_ratios) or self.ratios[::-1])
+        object.__setattr__(self, "ratios", checked_ratios(self.ratios))
+        decoder_ratios = checked_ratios(self.decoder_ratios) if self.decoder_ratios else self.ratios[::-1]
+        object.__setattr__(self, "decoder_ratios", decoder_ratios)
+        check_integers(self, _BOUNDS)
+        stages = 2 ** len(self.ratios)
+        if self.encoder_width * stages > WIDTH[1] or self.decoder_width < stages:
+            raise ValueError(f"{len(self.ratios)} strides do not fit widths {self.encoder_width}, {self.decoder_width}")
         if math.prod(self.decoder_ratios) != math.prod(self.ratios):
             raise ValueError(f"encoder strides {self.ratios} and decoder strides {self.decoder_ratios} differ")
         if self.latent_width == 0:
-            object.__setattr__(self, "latent_width", self.encoder_width * 2 ** len(self.ratios))
+            object.__setattr__(self, "latent_width", self.encoder_width * stages)
 
     @property
     def hop_length(self) -> int:

@@ -19,6 +19,7 @@ from soundforge.nn.encodec_chunk_stream import ChunkStream
 from soundforge.nn.encodec_chunks import ChunkLayout, decode_chunks, encode_chunks
 from soundforge.nn.rvq import ResidualQuantiser
 from soundforge.nn.seanet import SeanetConfig, seanet_decoder, seanet_encoder
+from soundforge.nn.streaming_bounds import CODEBOOKS, ENTRIES, SAMPLE_RATE, check_flags, check_integers
 from soundforge.nn.streaming_codec import CodecNetwork, NeuralCodec
 
 # Chunks of a stream for a model that needs the whole signal and names no chunks of its own: those of the
@@ -52,6 +53,11 @@ class EncodecConfig:
     chunk_stride_samples: int | None = None
 
     def __post_init__(self) -> None:
+        check_integers(self, {"sample_rate": SAMPLE_RATE, "n_codebooks": CODEBOOKS, "codebook_size": ENTRIES})
+        check_flags(self, ("renormalise",))
+        for what in ("chunk_samples", "chunk_stride_samples"):
+            if getattr(self, what) is not None:
+                check_integers(self, {what: (1, 1 << 40)})
         for what in ("channels", "dimension", "hop_length"):
             ours, theirs = getattr(self.encoder, what), getattr(self.decoder, what)
             if ours != theirs:

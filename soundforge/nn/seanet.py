@@ -14,6 +14,16 @@ from typing import Any
 from torch import nn
 
 from soundforge.nn.streaming import Chain, Pointwise, Residual, StreamLayer
+from soundforge.nn.streaming_bounds import (
+    CHANNELS,
+    KERNEL,
+    LAYERS,
+    WIDTH,
+    check_flags,
+    check_fraction,
+    check_integers,
+    checked_ratios,
+)
 from soundforge.nn.streaming_conv import PAD_MODES, StreamConv1d
 from soundforge.nn.streaming_lstm import RunningLstm
 from soundforge.nn.streaming_transposed import StreamConvTranspose1d
@@ -21,6 +31,20 @@ from soundforge.nn.streaming_transposed import StreamConvTranspose1d
 NORMS = ("none", "weight_norm", "time_group_norm")
 # Activations that treat every sample by itself: a layer over time would break streaming.
 ACTIVATIONS = ("ELU", "ReLU", "LeakyReLU", "GELU", "SiLU", "CELU", "SELU", "Tanh", "Sigmoid", "Softplus", "Identity")
+
+_BOUNDS = {
+    "channels": CHANNELS,
+    "dimension": WIDTH,
+    "n_filters": WIDTH,
+    "n_residual_layers": LAYERS,
+    "kernel_size": KERNEL,
+    "last_kernel_size": KERNEL,
+    "residual_kernel_size": KERNEL,
+    "dilation_base": KERNEL,
+    "compress": WIDTH,
+    "lstm": LAYERS,
+    "disable_norm_outer_blocks": LAYERS,
+}
 
 
 @dataclass(frozen=True)
@@ -71,7 +95,12 @@ class SeanetConfig:
     final_activation_params: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "ratios", tuple(self.ratios))
+        object.__setattr__(self, "ratios", checked_ratios(self.ratios))
+        check_integers(self, _BOUNDS)
+        check_flags(self, ("causal", "true_skip"))
+        check_fraction("trim_right_ratio", self.trim_right_ratio)
+        if self.n_filters * 2 ** len(self.ratios) > WIDTH[1] or self.compress > self.n_filters:
+            raise ValueError(f"n_filters is {self.n_filters}, too many or too few for its ratios and compress")
         _one_of("norm", self.norm, NORMS)
         _one_of("pad_mode", self.pad_mode, PAD_MODES)
         _one_of("activation", self.activation, ACTIVATIONS)
