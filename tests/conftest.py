@@ -35,3 +35,19 @@ def tiny_model() -> str:
     """A real model that generates within a second: a reference model's folder, else the embedded one."""
     found = find_golden("musicgen_text")
     return str(found) if found else "starter"
+
+
+# Modules of several seconds each, measured one by one; `make test-fast` must stay under a minute without them.
+SLOW_MODULES = {
+    "test_audiocraft", "test_builtin_plugins", "test_codec_streams", "test_conformance_kit", "test_jasco_model",
+    "test_magnet_model", "test_musicgen_family", "test_starter_model",
+    "test_mbd_decoder", "test_mbd_engine", "test_midi_bridge", "test_offline_device", "test_osc_server",
+    "test_plugin_command", "test_session", "test_streaming_layers",
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.stem in SLOW_MODULES:
+            item.add_marker(pytest.mark.slow)
