@@ -40,6 +40,8 @@ from soundforge.live.audio_protocol import (
     Happened,
     QuitAudio,
 )
+from soundforge.live.clock_line import ClockFilter, ClockLine
+from soundforge.live.latency import Latency, LatencyOf, reported
 from soundforge.live.ring_buffer import RecordRing, RingBuffer
 from soundforge.live.shared_block import SharedBlock
 
@@ -65,13 +67,18 @@ class AudioClient:
         on_happened: `on_happened(what, voice, position, token)`.
         on_device: told of the device that runs now (`DeviceOpened`), also after a restart, when every voice is gone.
         on_trouble: one line for the user.
+        latency_of: what the latencies of an opened device are.
     """
 
     def __init__(self, setup: AudioSetup, *, on_capture: OnCapture, on_happened: OnHappened,
-                 on_device: Callable[[DeviceOpened], None], on_trouble: Callable[[str], None]) -> None:
+                 on_device: Callable[[DeviceOpened], None], on_trouble: Callable[[str], None],
+                 latency_of: LatencyOf = reported) -> None:
         self.setup = setup
+        self.latency = Latency()
+        self._latency_of = latency_of
         self.opened: DeviceOpened | None = None
         self._rate = setup.rate or STAND_IN_RATE
+        self._clock = ClockFilter(self._rate)
         self.standing_in = False
         self.restarts = 0
         self._on_capture, self._on_happened = on_capture, on_happened
@@ -150,13 +157,37 @@ class AudioClient:
             return float(position)
         return position + min(time.perf_counter() - clock, OPEN_SECONDS) * self.rate
 
+    @property
+    def line(self) -> ClockLine:
+        """The sample clock against `time.perf_counter()`, its jitter filtered. Thread-safe: a value."""
+        if not self._clock.known:
+            return ClockLine(float(self.status.position), time.perf_counter(), self.rate)
+        return self._clock.line
+
+    @property
+    def drift_ppm(self) -> float:
+        """How much faster than nominal the sample clock runs, in parts per million of the machine's clock."""
+        return self._clock.deviation_ppm
+
     def position_at(self, seconds: float) -> float:
         """Where the sample clock stood, or will stand, at a `time.perf_counter()`."""
-        position, clock = self.status.clock()
-        return position + (seconds - clock) * self.rate if clock else float(position)
+        return self.line.position_at(seconds)
+
+    @property
+    def input_delay(self) -> int:
+        """Samples between a sound and the position at which it is captured."""
+        return round(self.latency.input_seconds * self.rate)
+
+    @property
+    def output_delay(self) -> int:
+        """Samples between the position at which a sound is given out and the one at which it is heard."""
+        return round(self.latency.output_seconds * self.rate)
 
     def soon(self) -> int:
-        """The first position at which a start given now is heard in time: two blocks and a margin from now."""
+        """The first position for which a start given now is in time: two blocks and a margin from now.
+
+        A start is the position at which sound is given out; it is heard `output_delay` samples later.
+        """
         return int(self.now()) + 2 * self.setup.block + int(0.01 * self.rate)
 
     # --- commands to the callback ---
@@ -259,6 +290,7 @@ class AudioClient:
     async def _run(self) -> None:
         while True:
             self._read_pipe()
+            self._read_clock()
             self._read_events()
             self.read_capture()
             await self._watch()
@@ -285,6 +317,8 @@ class AudioClient:
 
     def _device_opened(self, opened: DeviceOpened) -> None:
         self.opened, self._rate = opened, opened.rate
+        self.latency = self._latency_of(opened, self.setup.block)
+        self._clock = ClockFilter(opened.rate)
         self._beat_at = time.monotonic()  # its patience begins now, however long the opening took
         for _, message, _ in self._clips.values():
             self._send(message)
@@ -293,6 +327,11 @@ class AudioClient:
         self._on_device(opened)
         if self._first_opened is not None and not self._first_opened.done():
             self._first_opened.set_result(None)
+
+    def _read_clock(self) -> None:
+        position, clock = self.status.clock()
+        if clock and self.opened is not None:
+            self._clock.observe(position, clock)
 
     def _read_events(self) -> None:
         while (record := self._events.get()) is not None:

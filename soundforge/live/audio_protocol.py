@@ -98,7 +98,10 @@ class AudioHandles:
 
 @dataclass(frozen=True, slots=True)
 class DeviceOpened:
-    """The device runs: its actual rate and channels, and latencies in seconds."""
+    """The device runs: its actual rate and channels, and the latencies that its driver reports, in seconds.
+
+    `name` is the output's; `input_name` "" = it is the same device, or there is no input.
+    """
 
     name: str
     rate: int
@@ -106,6 +109,7 @@ class DeviceOpened:
     output_channels: int
     input_latency: float
     output_latency: float
+    input_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +165,8 @@ class AudioStatus:
     # --- written by the callback ---
 
     def tick(self, position: int, clock: float) -> None:
-        """A block ended: `position` samples had gone by at `clock` (time.perf_counter seconds)."""
+        """A block is done: the sample clock stands at `position` at `clock` (time.perf_counter seconds), which is when
+        the next block is due."""
         sequence = int(self._ints[self._SEQUENCE])
         self._ints[self._SEQUENCE] = sequence + 1
         self._fence()

@@ -80,9 +80,10 @@ class Mixer:
         for first in range(0, len(out), MAX_BLOCK):
             part = None if inputs is None else inputs[first:first + MAX_BLOCK]
             self._piece(part, out[first:first + MAX_BLOCK])
-        ended = time.perf_counter()
-        self.status.tick(self.position, ended)
-        self.status.meter(self._peak_in, self._peak_out, ended - began)
+        # The line through (position, time) passes where the callback began, however long it took; what it has done
+        # by now lies on that line in the future.
+        self.status.tick(self.position, began + len(out) / self.rate)
+        self.status.meter(self._peak_in, self._peak_out, time.perf_counter() - began)
 
     _peak_in = 0.0
     _peak_out = 0.0
