@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, overload
 
 from soundforge.audio import Waveform
 from soundforge.clip import Clip
+from soundforge.clip_processing import processed, processing_for
 from soundforge.engine.cancelling import AnyToken
 from soundforge.engine.generate import Generation, Progress
 from soundforge.engine.keywords import Text, build_requests, check_alike, fill_request, is_single, with_tempo
@@ -117,7 +118,8 @@ class Engine(LoadedModel):
             cancel: ends it within one step.
             **keywords: `seconds` or `bars` with `bpm`, `seed`, `temperature`, `top_k`, `top_p`, `cfg`, `cfg_beta`,
                 `two_step_cfg`, `conditions`, `condition_options`, `guidance`, `window_seconds`, `stride_seconds`,
-                `level_hold`, `decoder`, `noise`, ...: the fields of `GenerateRequest` and `SamplingParams`.
+                `level_hold`, `decoder`, `processors`, `noise`, ...: the fields of `GenerateRequest` and
+                `SamplingParams`.
 
         Raises:
             RequestError, ConditionError: what was asked for cannot be.
@@ -166,20 +168,32 @@ class Engine(LoadedModel):
         """
         requests = [fill_request(request) for request in requests]
         check_alike(requests)
+        steps = processing_for(self.host, requests[0])
         token = AnyToken(cancel, self._closing)
         with self._queue:
             token.raise_if_cancelled()
             model = self.model
             if isinstance(model, LanguageModelRuntime):
-                return render(model, requests, prompt=prompt, cancel=token, progress=progress,
-                              find_decoder=self._find_decoder)
-            return render_other(model, requests, prompt=prompt, cancel=token, progress=progress,
-                                find_decoder=self._find_decoder)
+                clips = render(model, requests, prompt=prompt, cancel=token, progress=progress,
+                               find_decoder=self._find_decoder)
+            else:
+                clips = render_other(model, requests, prompt=prompt, cancel=token, progress=progress,
+                                     find_decoder=self._find_decoder)
+            return [processed(clip, steps) for clip in clips]
+
+    def finisher(self, request: GenerateRequest) -> Callable[[Clip], Clip]:
+        """What `run` does with a clip at the end, for one that was streamed: the request's clip processors.
+
+        Raises:
+            RequestError, PluginError: a processor that cannot be.
+        """
+        steps = processing_for(self.host, request)
+        return lambda clip: processed(clip, steps)
 
     def redecode(self, clip: Clip, decoder: str | None = None, *, seed: int | None = None, noise: Any = None,
                  options: Mapping[str, Any] | None = None, progress: Progress | None = None,
                  cancel: CancelToken | None = None) -> Clip:
-        """A clip of this model with its codes decoded anew.
+        """A clip of this model with its codes decoded anew (and what its request's processors make of that).
 
         Args:
             clip: with codes.
@@ -197,6 +211,7 @@ class Engine(LoadedModel):
             token.raise_if_cancelled()
             return redecode(self.model.codec, clip, decoder, self._find_decoder, seed=seed, cancel=token,
                             progress=progress, noise=noise, options=options)
+            return processed(made, processing_for(self.host, made.request))
 
     def make_prompt(self, value: Any) -> Prompt:
         """A Clip, Waveform or codes as a prompt of this model; raises AudioError."""
@@ -222,6 +237,9 @@ class Engine(LoadedModel):
         if request.decoder is not None:
             raise RequestError(f"decoder came as {request.decoder!r} for a stream, but a decoder of its own needs the "
                                "whole; use generate")
+        if request.processors:
+            raise RequestError(f"processors came for a stream ({request.processors[0][0]!r}, ...), but they need the "
+                               "whole clip; use generate")
         chunks = self.stream_request(request, made, progress, cancel)
         rate = self.sample_rate
         return (Waveform(chunk.samples, rate) for chunk in chunks if chunk.samples.shape[-1])

@@ -40,11 +40,13 @@ class Application:
         self.settings = settings
         self.host: PluginHost = create_host(disabled=settings.no_plugin, plugins_dir=settings.plugins_dir)
         self.library = Library(settings.library, settings.library_limit_bytes, settings.bits)
-        conditions = {slot for c in self.host.registries.conditioners.values() for slot in c.feeds}
+        conditioners = self.host.registries.conditioners
+        conditions = {*conditioners, *(slot for c in conditioners.values() for slot in c.feeds)}
         self.session = Session(audio_setup(settings), LocalEngine(engine_setup(settings)), self.library,
                                model=settings.model, bpm=settings.bpm, beats_per_bar=settings.beats_per_bar,
                                tempo_known=settings.bpm != KNOWN["bpm"].default, queue_size=settings.queue_size,
-                               condition_names=sorted(conditions))
+                               condition_names=sorted(conditions),
+                               processor_names=sorted(self.host.registries.clip_processors))
         self.bridges: dict[str, Bridge] = {}
         self._events = EventWorker(self.host.manager, self._plugin_trouble)
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from soundforge.errors import CheckpointError, PluginError, SoundForgeError
+from soundforge.audio import Waveform
+from soundforge.errors import CheckpointError, PluginError, RequestError
+from soundforge.guarded_parts import GuardedCodec, GuardedConditioner, GuardedDecoder, guarded_processor
+from soundforge.guards import OWN_DISTRIBUTION, Guard
 from soundforge.interfaces import (
     Codec,
     Conditioner,
     ConditionerSetup,
+    Decoder,
+    DecoderSetup,
     GenerativeModel,
     LanguageModelParts,
     LoadOptions,
@@ -30,10 +35,16 @@ T = TypeVar("T")
 
 
 class PluginHost:
-    """`soundforge.interfaces.Host` over a `PluginManager`."""
+    """`soundforge.interfaces.Host` over a `PluginManager`.
 
-    def __init__(self, manager: PluginManager) -> None:
+    Args:
+        manager: what is registered.
+        call_seconds: how long one call of a third party's part may take (see `soundforge.guards`); None = for ever.
+    """
+
+    def __init__(self, manager: PluginManager, call_seconds: float | None = None) -> None:
         self.manager = manager
+        self._call_seconds = call_seconds
         self._lock = threading.RLock()  # a factory may ask for another part while its own is being built
         self._codecs: dict[tuple[str, Path | None], Codec] = {}
 
@@ -47,20 +58,44 @@ class PluginHost:
             key = (name, source)
             if key not in self._codecs:
                 descriptor = self.registries.codecs.require(name)
-                self._codecs[key] = self._build(self.registries.codecs, name,
-                                                lambda: descriptor.factory(self, source))
+                codec = self._build(self.registries.codecs, name, lambda: descriptor.factory(self, source))
+                guard = self._guard(self.registries.codecs, name)
+                own = guard.origin.distribution == OWN_DISTRIBUTION
+                self._codecs[key] = codec if own else GuardedCodec(codec, guard)
             return self._codecs[key]
 
     def conditioner(self, name: str, setup: ConditionerSetup) -> Conditioner:
         """A fresh conditioner for one slot; raises `PluginError`, `CheckpointError`."""
         registry = self.registries.conditioners
         descriptor = registry.require(name)
-        if setup.slot.name not in descriptor.feeds:
-            raise PluginError(f"conditioner {name!r} feeds {', '.join(descriptor.feeds)}, and the model's slot is "
-                              f"{setup.slot.name!r} ({setup.slot.fuse}, width {setup.slot.width})",
-                              registry.origin(name).plugin, registry.origin(name).version)
+        why = descriptor.misfit(setup.slot)
+        if why:
+            origin = registry.origin(name)
+            raise PluginError(f"conditioner {name!r} {why}", origin.plugin, origin.version)
         with self._lock:
-            return self._build(registry, name, lambda: descriptor.factory(self, setup))
+            made = self._build(registry, name, lambda: descriptor.factory(self, setup))
+        return GuardedConditioner(made, setup.slot, self._guard(registry, name))
+
+    def decoder(self, name: str, setup: DecoderSetup) -> Decoder:
+        """A fresh decoder for one codec; raises `PluginError`, `CheckpointError`."""
+        registry = self.registries.decoders
+        descriptor = registry.require(name)
+        with self._lock:
+            made = self._build(registry, name, lambda: descriptor.factory(self, setup))
+        return GuardedDecoder(made, setup.codec, self._guard(registry, name))
+
+    def clip_processor(self, name: str, options: Mapping[str, Any]) -> Callable[[Waveform], Waveform]:
+        """A clip processor with its options.
+
+        Raises:
+            RequestError: there is none of that name, or it does not take these options. PluginError: it failed.
+        """
+        registry = self.registries.clip_processors
+        if name not in registry:
+            raise RequestError(f"clip processor came as {name[:80]!r}, expected one of "
+                               f"{', '.join(sorted(registry)) or 'none is loaded'}")
+        made = self._build(registry, name, lambda: registry[name].factory(self, options))
+        return guarded_processor(made, self._guard(registry, name))
 
     def resolve(self, name: str) -> Path:
         """The local folder of a checkpoint: a folder as it is, else from the hub's cache or the hub."""
@@ -111,23 +146,18 @@ class PluginHost:
         limit = self.manager.limited_to
         return "" if limit is None else f" ({PLUGINS_VARIABLE} limits plugins to {', '.join(sorted(limit)) or 'none'})"
 
+    def _guard(self, registry: Registry[T], name: str) -> Guard:
+        return Guard(registry.kind, name, registry.origin(name), self._call_seconds)
+
     @staticmethod
     def _build(registry: Registry[T], name: str, make: Callable[[], R]) -> R:
-        origin = registry.origin(name)
-        try:
-            return make()
-        except SoundForgeError:
-            raise
-        except MemoryError:
-            raise
-        # Third-party code: its failure must name it, and must not look like ours.
-        except Exception as error:
-            raise PluginError(f"{registry.kind} {name!r} raised {type(error).__name__}: {error}",
-                              origin.plugin, origin.version) from error
+        # Without a limit: what is built may have to be fetched first.
+        return Guard(registry.kind, name, registry.origin(name)).call("set-up", make)
 
 
 def create_host(*, load_entry_points: bool = True, only: Sequence[str] | None = None,
-                disabled: Iterable[str] = (), plugins_dir: Path | None = None) -> PluginHost:
-    """A host with all plugins registered; arguments as of `PluginManager`."""
+                disabled: Iterable[str] = (), plugins_dir: Path | None = None,
+                call_seconds: float | None = None) -> PluginHost:
+    """A host with all plugins registered; arguments as of `PluginManager` and `PluginHost`."""
     return PluginHost(PluginManager(load_entry_points=load_entry_points, only=only, disabled=disabled,
-                                    plugins_dir=plugins_dir))
+                                    plugins_dir=plugins_dir), call_seconds)

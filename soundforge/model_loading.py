@@ -129,7 +129,7 @@ class DecoderFinder:
             raise RequestError(f"decoder came as {name!r}, expected one of {known}, or None for the codec's own")
         with self._lock:
             if name not in self._built:
-                self._built[name] = registry[name].factory(self._host, self._setup)
+                self._built[name] = self._host.decoder(name, self._setup)
             return self._built[name]
 
 

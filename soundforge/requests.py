@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from soundforge.errors import CancelledError, RequestError
+from soundforge.processing import processor_calls
 
 DEFAULT_SECONDS = 8.0
 MAX_SECONDS = 3600.0
@@ -76,6 +77,8 @@ class GenerateRequest:
             (`{"decoding_steps": [20, 10, 10, 10]}`, `{"solver": "euler", "steps": 50}`).
         decoder: name of a registered decoder, or None for the codec's own.
         decoder_options: keywords of that decoder (`{"steps": 20}`).
+        processors: clip processors that run on the finished clip, in this order: names, pairs of name and options,
+            or text (see `soundforge.processing`); kept as pairs.
         noise: float array that replaces the noise drawn from the seed, for models and decoders that start from
             noise; its shape is theirs to say.
         splice: keep the prompt's own samples and crossfade (True), or decode everything afresh (False).
@@ -100,6 +103,7 @@ class GenerateRequest:
     options: Mapping[str, Any] = field(default_factory=dict)
     decoder: str | None = None
     decoder_options: Mapping[str, Any] = field(default_factory=dict)
+    processors: Any = ()
     noise: Any = None
     splice: bool = False
     only_new: bool = False
@@ -122,6 +126,7 @@ class GenerateRequest:
         if self.seed is not None and (isinstance(self.seed, bool) or not isinstance(self.seed, int)
                                       or not -(2**63) <= self.seed < 2**63):
             raise RequestError(f"seed came as {self.seed!r}, expected a whole number of 64 bits or None")
+        object.__setattr__(self, "processors", processor_calls(self.processors))
         for name, weight in self.guidance.items():
             _in_range(f"guidance[{name!r}]", weight, -100.0, 100.0)
         if self.new_seconds > MAX_SECONDS:
@@ -143,7 +148,7 @@ class GenerateRequest:
         out: dict[str, Any] = {
             name: getattr(self, name) for name in self.__dataclass_fields__
             if name not in ("sampling", "conditions", "condition_options", "guidance", "tags", "options",
-                            "decoder_options", "noise")
+                            "decoder_options", "processors", "noise")
         }
         out["sampling"] = asdict(self.sampling)
         out["conditions"] = {k: describe_value(v) for k, v in self.conditions.items()}
@@ -152,6 +157,7 @@ class GenerateRequest:
         out["tags"] = dict(self.tags)
         out["options"] = {k: describe_value(v) for k, v in self.options.items()}
         out["decoder_options"] = {k: describe_value(v) for k, v in self.decoder_options.items()}
+        out["processors"] = [[name, describe_value(options)] for name, options in self.processors]
         out["noise"] = _describe_noise(self.noise)
         return out
 

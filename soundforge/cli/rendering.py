@@ -48,8 +48,8 @@ class Order:
     @staticmethod
     def from_options(*, text: str | None, seconds: float | None, bars: float | None, bpm: float | None,
                      beats_per_bar: int, model: str, continued: Path | None, only_new: bool, melody: Path | None,
-                     style: Path | None, condition: Sequence[str], decoder: str | None, seed: int | None,
-                     crossfade_ms: float, sampling: Mapping[str, Any]) -> Order:
+                     style: Path | None, condition: Sequence[str], decoder: str | None, process: Sequence[str],
+                     seed: int | None, crossfade_ms: float, sampling: Mapping[str, Any]) -> Order:
         """The order that the options describe.
 
         Raises:
@@ -74,9 +74,11 @@ class Order:
         keywords: dict[str, Any] = {name: value for name, value in sampling.items() if value is not None}
         # Checked here, before the model is loaded, so that a slip of the finger is told at once.
         GenerateRequest(text=text, seconds=seconds, bars=bars, bpm=bpm, beats_per_bar=beats_per_bar, seed=seed,
-                        crossfade_ms=crossfade_ms, sampling=SamplingParams(**keywords))
+                        processors=tuple(process), crossfade_ms=crossfade_ms, sampling=SamplingParams(**keywords))
         optional = {"seconds": seconds, "bars": bars, "bpm": bpm, "seed": seed, "decoder": decoder}
         keywords |= {name: value for name, value in optional.items() if value is not None}
+        if process:
+            keywords["processors"] = tuple(process)
         keywords |= {"beats_per_bar": beats_per_bar, "conditions": conditions, "crossfade_ms": crossfade_ms,
                      "tags": {"files": files} if files else {}}
         if Path(model).is_dir():

@@ -53,7 +53,8 @@ def redecode(codec: Codec, clip: Clip, decoder: str | None, find_decoder: FindDe
         decoded = find_decoder(decoder).decode(codes, seed=seed, cancel=cancel, progress=progress, noise=noise,
                                                options=options)
     samples = decoded[0].cpu().float().numpy()
-    own = clip.waveform.shape[-1]
+    # What processors cut or resampled says nothing about the codes.
+    own = samples.shape[-1] if clip.request.processors else clip.waveform.shape[-1]
     if own < samples.shape[-1]:
         samples = samples[:, :own]
     info = {**clip.info, "decoder": decoder or "codec", "decoder_seed": seed,

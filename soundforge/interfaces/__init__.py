@@ -17,13 +17,16 @@ from soundforge.interfaces.codecs import (
     EncodedAudio,
 )
 from soundforge.interfaces.conditions import (
+    BringsProjection,
     Condition,
     ConditionContext,
     Conditioner,
     ConditionerDescriptor,
     ConditionerSetup,
     FuseMethod,
+    Projection,
     Slot,
+    describe_slot,
 )
 from soundforge.interfaces.decoders import (
     ClipProcessorDescriptor,
@@ -52,6 +55,7 @@ __all__ = [
     "CONTRACT_VERSION",
     "Bridge",
     "BridgeDescriptor",
+    "BringsProjection",
     "ClipProcessorDescriptor",
     "Codec",
     "CodecDescriptor",
@@ -72,6 +76,8 @@ __all__ = [
     "LanguageModelParts",
     "LoadOptions",
     "ModelFamilyDescriptor",
+    "Projection",
     "Slot",
     "SlotWeights",
+    "describe_slot",
 ]

@@ -74,6 +74,9 @@ class ConditionContext:
         window_start_frames: None when the generation fits one window. Otherwise the first frame of the window
             that is made now, counted from the start of the whole sequence: a conditioner that takes audio then
             reads it on from there, periodically, for `window_seconds`.
+        new_start_frames: where the new audio begins, in frames of this window: `prompt_frames` in the first window,
+            less in later ones (below 0 where it began before the window). What has a place in time (a melody, a
+            curve) is laid out from here, so that all windows together are one piece. None = at `prompt_frames`.
         window_seconds: longest window of this generation (the checkpoint's, or the request's when shorter).
     """
 
@@ -90,6 +93,12 @@ class ConditionContext:
     options: Mapping[str, Any] = field(default_factory=dict)
     window_start_frames: int | None = None
     window_seconds: float = 0.0
+    new_start_frames: int | None = None
+
+    @property
+    def new_start(self) -> int:
+        """`new_start_frames`, or `prompt_frames` where it is not known."""
+        return self.prompt_frames if self.new_start_frames is None else self.new_start_frames
 
 
 @runtime_checkable
@@ -114,6 +123,30 @@ class Conditioner(Protocol):
 
 
 @dataclass(frozen=True)
+class Projection:
+    """Trained weights that a conditioner brings along, from its features to the network's width.
+
+    Args:
+        weight: `[d_model, W]` float32.
+        bias: `[d_model]` or None.
+    """
+
+    weight: Tensor
+    bias: Tensor | None = None
+
+
+@runtime_checkable
+class BringsProjection(Protocol):
+    """A conditioner with trained projection weights of its own. They take the place of the checkpoint's for the slot
+    that it feeds, or make a slot of its own possible (`ConditionerDescriptor.brings`)."""
+
+    def projection(self) -> Projection:
+        """The weights; asked for once, when the conditioner was built. `ConditionerSetup.d_model` and `model` say
+        what they must fit; raise `CheckpointError` when they do not."""
+        ...
+
+
+@dataclass(frozen=True)
 class ConditionerSetup:
     """What a conditioner's factory is told.
 
@@ -125,6 +158,8 @@ class ConditionerSetup:
         config: the checkpoint's configuration as plain dicts.
         codec: the model's codec.
         device: torch device as text.
+        model: the checkpoint's name.
+        d_model: the network's width; 0 when it is not a decoder language model.
     """
 
     slot: Slot
@@ -134,6 +169,8 @@ class ConditionerSetup:
     config: Mapping[str, Any] = field(default_factory=dict)
     codec: Codec | None = None
     device: str = "cpu"
+    model: str = ""
+    d_model: int = 0
 
 
 @dataclass(frozen=True)
@@ -147,6 +184,13 @@ class ConditionerDescriptor:
         takes: what values it takes, for error messages and listings ("text", "audio", "chords", ...).
         summary: one line.
         automatic: True when it can make features without a user's value (the transport from the tempo).
+        fuse: how the slots that it can feed enter the network; None = any way.
+        width: width of its features; None = whatever the slot takes.
+        frame_rate_hz: rate of its features for slots that have one; None = whatever the slot takes.
+        brings: a slot of its own, for checkpoints that have none of `feeds`: its conditioner then has the method
+            `projection()`, which gives the trained weights from its features to the network.
+        examples: values that a user would give, at least two different ones; `plugin check`, `plugin bench` and the
+            listings use them.
     """
 
     name: str
@@ -155,3 +199,29 @@ class ConditionerDescriptor:
     takes: str = ""
     summary: str = ""
     automatic: bool = False
+    fuse: FuseMethod | None = None
+    width: int | None = None
+    frame_rate_hz: float | None = None
+    brings: Slot | None = None
+    examples: tuple[Any, ...] = ()
+
+    def misfit(self, slot: Slot) -> str:
+        """Why it cannot feed a slot, both sides named; "" when it can."""
+        own = self.brings is not None and slot.name == self.brings.name
+        fits = (own or slot.name in self.feeds) and self.fuse in (None, slot.fuse) and \
+            self.width in (None, slot.width) and (self.frame_rate_hz is None or slot.frame_rate_hz is None
+                                                  or abs(self.frame_rate_hz - slot.frame_rate_hz) < 1e-6)
+        return "" if fits else f"feeds {self.describe()}, and the model's slot is {describe_slot(slot)}"
+
+    def describe(self) -> str:
+        """What it feeds, for messages: `chroma (sum, width 12)`."""
+        stated = [self.fuse or "", f"width {self.width}" if self.width else "",
+                  f"{self.frame_rate_hz:g} Hz" if self.frame_rate_hz else ""]
+        details = ", ".join(part for part in stated if part)
+        return " or ".join(self.feeds) + (f" ({details})" if details else "")
+
+
+def describe_slot(slot: Slot) -> str:
+    """A slot for messages: `chroma (sum, width 12, 50 Hz)`."""
+    rate = f", {slot.frame_rate_hz:g} Hz" if slot.frame_rate_hz else ""
+    return f"{slot.name} ({slot.fuse}, width {slot.width}{rate})"

@@ -67,9 +67,21 @@ class DecoderDescriptor:
 
 @dataclass(frozen=True)
 class ClipProcessorDescriptor:
-    """A registered clip processor: `factory(host, options)` gives `process(waveform) -> waveform`, run in the
-    engine process after rendering."""
+    """A registered clip processor: waveform to waveform, on the finished clip, before it is written.
+
+    `process` runs in the engine process, on the caller's thread (a third party's on a thread of its own): it may take
+    its time, and other jobs wait for it. It gives a new `Waveform` with at least one sample and as many channels, at
+    any rate, does not write to its input, and gives the same for the same. It raises `AudioError` for sound that it
+    cannot take.
+
+    Args:
+        name: what requests say (`processors="loudness:lufs=-14"`).
+        factory: `factory(host, options) -> process`; raises `RequestError` for an option that it does not take.
+        summary: one line, with its options and their defaults.
+        takes_tempo: its options `bpm` and `beats_per_bar` are the clip's unless the request gives them.
+    """
 
     name: str
     factory: Callable[[Host, Mapping[str, Any]], Callable[[Waveform], Waveform]]
     summary: str = ""
+    takes_tempo: bool = False

@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from soundforge.clip import Clip
 from soundforge.errors import RequestError
 from soundforge.live.engine_protocol import (
     Continuation,
@@ -125,9 +126,11 @@ class EngineModel:
 
     def generate(self, request: GenerateRequest, *, endless: bool, cancel: CancelToken) -> Continuation:
         """New audio from nothing but the request."""
-        if endless:
-            raise RequestError(f"{self.name!r} goes on endlessly from a prompt only; use takeover")
-        return RequestStream(self._engine, request, None, cancel)
+        return RequestStream(self._engine, request, None, cancel, endless=endless)
+
+    def finisher(self, request: GenerateRequest) -> Callable[[Clip], Clip]:
+        """The request's clip processors."""
+        return self._engine.finisher(request)
 
     def close(self) -> None:
         self._engine.close()

@@ -6,7 +6,7 @@ process. This module imports no torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -287,3 +287,4 @@ class LiveModel(Protocol):
     def open_prompt(self, request: GenerateRequest) -> OpenedPrompt: ...
     def generate(self, request: GenerateRequest, *, endless: bool, cancel: CancelToken) -> Continuation: ...
     def close(self) -> None: ...
+    def finisher(self, request: GenerateRequest) -> Callable[[Clip], Clip]: ...

@@ -87,7 +87,8 @@ class Job:
     """A job that runs: its iterator, its feeder, and what it has made."""
 
     def __init__(self, start: StartJob, model: LiveModel, continuation: Continuation, token: CancelToken,
-                 skip_seconds: float = 0.0) -> None:
+                 finish: Callable[[Clip], Clip], skip_seconds: float = 0.0) -> None:
+        self.finish = finish
         self.start, self.model, self.continuation, self.token = start, model, continuation, token
         self.chunks: Iterator[LiveChunk] = iter(continuation)
         self.feeder: StreamFeeder | None = None
@@ -125,10 +126,12 @@ class Job:
         wave = np.concatenate(self.pieces, axis=1) if self.pieces else np.zeros((self.model.channels, 0), np.float32)
         if not wave.shape[1]:
             raise JobError("nothing was generated; ask for more seconds or bars")
-        info = {"rtf": round(self.rtf, 3), "changes": getattr(self.continuation, "changes", [])}
-        return Clip(wave, self.model.sample_rate, request, request.seed or 0,
-                    np.concatenate(self.codes, axis=-1) if self.codes else None, self.model.name, bpm=request.bpm,
-                    beats_per_bar=request.beats_per_bar, info=info)
+        changes = [recorded(change) for change in getattr(self.continuation, "changes", [])]
+        info = {"rtf": round(self.rtf, 3), "changes": changes}
+        return self.finish(Clip(
+            wave, self.model.sample_rate, request, request.seed or 0,
+            np.concatenate(self.codes, axis=-1) if self.codes else None, self.model.name, bpm=request.bpm,
+            beats_per_bar=request.beats_per_bar, info=info))
 
 
 class EngineWorker:
@@ -300,6 +303,7 @@ class EngineWorker:
         if request.seed is None:
             request = request.with_seed(random.SystemRandom().randint(0, MAX_SEED))
         began, skip_samples, skip_seconds = time.perf_counter(), 0, 0.0
+        finish = model.finisher(request)
         if start.prompt:
             prompt = self._prompts.get(start.prompt)
             if prompt is None:
@@ -315,7 +319,7 @@ class EngineWorker:
                 cancel=token)
         else:
             continuation = model.generate(request, endless=start.endless, cancel=token)
-        job = Job(start, model, continuation, token, skip_seconds)
+        job = Job(start, model, continuation, token, finish, skip_seconds)
         job.computing = time.perf_counter() - began
         if start.target is not None:
             job.feeder = StreamFeeder(RingBuffer(*start.target.handle), model.sample_rate, start.target.rate,

@@ -73,6 +73,8 @@ _ALL = (
     Param("gain", "number", 1.0, 0.0, 4.0, "output gain, linear", live=True),
     Param("quantum", "number", 4.0, 0.0, 256.0, "launch grid in beats; 0 = at once"),
     Param("crossfade_ms", "number", 10.0, 0.0, 500.0, "crossfade at a splice, milliseconds"),
+    Param("processors", "text", "", 0, 0, "clip processors for the clips that are written, in their order, such as "
+          "loudness:lufs=-14 peak_safe"),
     Param("monitor", "switch", False, 0, 1, "the input is heard at the output", live=True),
     Param("autoplay", "switch", True, 0, 1, "what is generated is played"),
 )

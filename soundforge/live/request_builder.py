@@ -45,4 +45,5 @@ def build_request(params: ParamValues, transport: Transport, conditions: Mapping
         bpm=transport.bpm if tempo_known or bars is not None else None,
         beats_per_bar=max(1, round(transport.beats_per_bar)), seed=None if seed < 0 else seed,
         sampling=sampling_from(params), conditions=dict(conditions), guidance=params.guidance(),
-        crossfade_ms=params.number("crossfade_ms"), only_new=True, tags=dict(tags or {}))
+        crossfade_ms=params.number("crossfade_ms"), only_new=True, processors=params.text("processors"),
+        tags=dict(tags or {}))

@@ -33,6 +33,7 @@ from soundforge.live.session_room import Listener, Room
 from soundforge.live.session_transport import TransportPart
 from soundforge.live.transport import Transport
 from soundforge.requests import ClipEvent, Event, NoticeEvent, StatusEvent, TransportEvent
+from soundforge.processing import processor_calls
 
 POLL_SECONDS = 0.01
 SAMPLING = ("temperature", "top_k", "top_p", "cfg")
@@ -52,10 +53,11 @@ class Session:
         queue_size: jobs that may wait.
         condition_names: conditions that plugins registered, beside the slots of the model that serves.
     """
+        processor_names: clip processors that plugins registered; None = not known, all are taken.
 
     def __init__(self, setup: AudioSetup, engine: EngineClient, library: Library, *, model: str = "starter",
                  bpm: float = 120.0, beats_per_bar: int = 4, tempo_known: bool = False, queue_size: int = 8,
-                 condition_names: Collection[str] = ()) -> None:
+                 condition_names: Collection[str] = (), processor_names: Collection[str] | None = None) -> None:
         self.audio = AudioClient(setup, on_capture=self._captured, on_happened=self._happened,
                                  on_device=self._device_opened, on_trouble=lambda what: self.notice("error", what))
         transport = Transport(setup.rate or 48_000, bpm, numerator=beats_per_bar)
@@ -71,6 +73,7 @@ class Session:
         self._slots: tuple[str, ...] = ()
         self._condition_names = tuple(condition_names)
         self._poller: asyncio.Task[None] | None = None
+        self._processor_names = processor_names
         self._stopped = False
 
     # --- life ---
@@ -142,6 +145,8 @@ class Session:
     def set_param(self, name: str, value: Any) -> None:
         """Set a parameter; it acts on the next requests and where it can at once. Raises RequestError."""
         checked = self.params.set(name, value)
+        if name == "processors" and isinstance(value, str):
+            self._check_processors(value)
         if name == "gain":
             self.audio.set_master(float(checked))
         elif name == "monitor":
@@ -154,6 +159,13 @@ class Session:
             self._jobs.update(conditions={"text": checked or None})
 
     def set_condition(self, name: str, source: str) -> None:
+    def _check_processors(self, text: str) -> None:
+        known = self._processor_names
+        for name, _ in processor_calls(text):
+            if known is not None and name not in known:
+                raise RequestError(f"clip processor came as {name[:80]!r}, expected one of "
+                                   f"{', '.join(sorted(known)) or 'none is loaded'}")
+
         """Set a condition to a text, `take:ID`, `clip:ID`, or "" to clear it.
 
         Raises:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from soundforge.audio import Samples
+from soundforge.clip import Clip
 from soundforge.errors import AudioError, CheckpointError, JobError
 from soundforge.live.engine_protocol import EngineSetup
 from soundforge.requests import CancelToken, GenerateRequest
@@ -63,6 +64,10 @@ class ToneModel:
 
     def generate(self, request: GenerateRequest, *, endless: bool, cancel: CancelToken) -> ToneContinuation:
         return ToneContinuation(self, request, np.zeros((self.channels, 0), np.float32), endless, cancel)
+
+    def finisher(self, request: GenerateRequest) -> Callable[[Clip], Clip]:
+        """Clips stay as they are."""
+        return lambda clip: clip
 
     def close(self) -> None:
         return

@@ -1,0 +1,106 @@
+"""Calls into plugins: the failure is named, a hang is left behind and refused until it ends, torch's modes go along."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+import torch
+
+from soundforge.errors import ConditionError, PluginError
+from soundforge.guarded_parts import GuardedConditioner
+from soundforge.guards import Guard
+from soundforge.interfaces import Condition, ConditionContext, Slot
+from soundforge.registry import Origin
+
+THEIRS = Origin("tides", "soundforge-tides", "0.3")
+SLOT = Slot("chroma", "tides", 2, "sum", 50.0)
+CONTEXT = ConditionContext(32_000, 50.0, 10)
+
+
+@pytest.mark.parametrize("seconds", [None, 5.0])
+def test_errors_are_named_and_those_for_users_pass(seconds: float | None) -> None:
+    guard = Guard("conditioner", "tides", THEIRS, seconds)
+    assert guard.call("encode", lambda: 5) == 5
+    with pytest.raises(PluginError, match="raised KeyError in encode: 'x'") as caught:
+        guard.call("encode", lambda: {}["x"])
+    assert str(caught.value).startswith("plugin tides 0.3: conditioner 'tides' ")
+    with pytest.raises(ConditionError, match="a user's slip"):
+        guard.call("prepare", _raise)
+
+
+def _raise() -> None:
+    raise ConditionError("a user's slip")
+
+
+def test_a_hang_ends_in_time_and_is_refused_until_it_is_over() -> None:
+    guard = Guard("conditioner", "tides", THEIRS, 0.1)
+    gate = threading.Event()
+    began = time.monotonic()
+    with pytest.raises(PluginError, match=r"has not come back from encode after 0\.1 s"):
+        guard.call("encode", gate.wait)
+    assert time.monotonic() - began < 2
+    with pytest.raises(PluginError, match="still busy with an earlier call"):
+        guard.call("encode", lambda: 1)
+    gate.set()
+    deadline = time.monotonic() + 5
+    while True:
+        try:
+            assert guard.call("encode", lambda: 2) == 2
+            break
+        except PluginError:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+def test_built_ins_run_on_the_callers_thread() -> None:
+    here = threading.get_ident()
+    assert Guard("conditioner", "text", Origin("text", "soundforge", "1"), 0.1).call("x", threading.get_ident) == here
+    assert Guard("conditioner", "tides", THEIRS, 5.0).call("x", threading.get_ident) != here
+
+
+def test_torch_modes_go_along() -> None:
+    guard = Guard("conditioner", "tides", THEIRS, 5.0)
+    with torch.inference_mode():
+        assert guard.call("x", torch.is_inference_mode_enabled)
+        assert guard.call("x", torch.get_num_threads) == torch.get_num_threads()
+    assert not guard.call("x", torch.is_inference_mode_enabled)
+
+
+class Given:
+    def __init__(self, made: object) -> None:
+        self.made = made
+
+    def prepare(self, value: object, context: ConditionContext) -> object:
+        return value
+
+    def encode(self, prepared: object, context: ConditionContext) -> object:
+        return self.made
+
+
+GOOD, MASK = torch.zeros(1, 10, 2), torch.ones(1, 10, dtype=torch.bool)
+NAN = torch.full((1, 10, 2), float("nan"))
+
+
+@pytest.mark.parametrize(("made", "what"), [
+    ("features", "gave a str, expected a soundforge.interfaces.Condition"),
+    (Condition(GOOD.numpy(), MASK), "gave ndarray and Tensor, expected tensors"),  # type: ignore[arg-type]
+    (Condition(GOOD[..., :1], MASK), r"gave values \[1, 10, 1\] with mask \[1, 10\], expected \[1, length, 2\]"),
+    (Condition(GOOD, MASK[:, :5]), r"with mask \[1, 5\]"),
+    (Condition(GOOD.repeat(2, 1, 1), MASK.repeat(2, 1)), r"expected \[1, length, 2\]"),
+    (Condition(GOOD.long(), MASK), "gave values of torch.int64"),
+    (Condition(NAN, MASK), "gave NaN or infinite features for slot 'chroma'"),
+])
+def test_features_that_are_wrong_are_the_plugins_fault(made: object, what: str) -> None:
+    conditioner = GuardedConditioner(Given(made), SLOT, Guard("conditioner", "tides", THEIRS))  # type: ignore[arg-type]
+    with pytest.raises(PluginError, match=what) as caught:
+        conditioner.encode([1], CONTEXT)
+    assert "tides 0.3" in str(caught.value)
+
+
+def test_masked_places_may_hold_anything() -> None:
+    conditioner = GuardedConditioner(Given(Condition(NAN, ~MASK)), SLOT,  # type: ignore[arg-type]
+                                     Guard("conditioner", "tides", THEIRS))
+    assert conditioner.encode([None], CONTEXT).mask.sum() == 0
+    assert conditioner.made.values is NAN
