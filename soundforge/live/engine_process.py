@@ -139,23 +139,29 @@ class EngineModel:
 class RequestStream:
     """`Engine.stream_request` as a continuation."""
 
-    def __init__(self, engine: Engine, request: GenerateRequest, prompt: Any, cancel: CancelToken) -> None:
+    def __init__(self, engine: Engine, request: GenerateRequest, prompt: Any, cancel: CancelToken, *,
+                 endless: bool = False) -> None:
+        from soundforge.engine.model import LanguageModelRuntime
+
         self.request, self.lead_samples = request, 0
-        self._cancel = cancel
-        self._stopped = False
-        self._chunks = engine.stream_request(request, prompt, None, cancel)
+        self._changes_while_it_runs = isinstance(engine.model, LanguageModelRuntime)
+        self._stream = engine.stream_request(request, prompt, None, cancel, endless=endless)
+
+    @property
+    def changes(self) -> list[dict[str, Any]]:
+        """What was changed while it ran, with the frame from which it held."""
+        return self._stream.changes
 
     def __iter__(self) -> Iterator[LiveChunk]:
-        for chunk in self._chunks:
-            yield chunk
-            if self._stopped:
-                return
+        return self._stream
 
     def update(self, **changes: Any) -> None:
-        """Nothing: a generation that follows no capture keeps what it was asked for."""
+        """Change it from its next step on; a model that makes a clip as a whole keeps what it was asked for."""
+        if self._changes_while_it_runs:
+            self._stream.update(**changes)
 
     def stop(self) -> None:
-        self._stopped = True
+        self._stream.stop()
 
 
 class WholePrompt:

@@ -237,6 +237,14 @@ class JobFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeRefused:
+    """An `UpdateJob` made no sense to the model; the job goes on unchanged."""
+
+    job: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
 class PromptFailed:
     prompt: str
     what: str

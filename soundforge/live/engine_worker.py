@@ -14,8 +14,8 @@ import importlib
 import queue
 import random
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from soundforge.clip import Clip
 from soundforge.errors import CancelledError, JobError, SoundForgeError
 from soundforge.live.engine_protocol import (
     CancelJob,
+    ChangeRefused,
     Continuation,
     DropPrompt,
     EndPrompt,
@@ -52,7 +53,7 @@ from soundforge.live.engine_protocol import (
 )
 from soundforge.live.ring_buffer import RingBuffer
 from soundforge.live.stream_feeder import FeedingThread, StreamFeeder, StreamingResampler
-from soundforge.requests import CancelToken
+from soundforge.requests import CancelToken, SamplingParams, describe_value
 
 AHEAD_SECONDS = 4.0       # an endless job makes no more than this before it is played
 IDLE_SECONDS = 0.02       # how often a job that is held back is looked at
@@ -243,13 +244,13 @@ class EngineWorker:
     def _change(self, message: StopJob | UpdateJob) -> None:
         for job in self._running:
             if job.start.job == message.job:
+                if isinstance(message, StopJob):
+                    job.continuation.stop()
+                    continue
                 try:
-                    if isinstance(message, StopJob):
-                        job.continuation.stop()
-                    else:
-                        job.continuation.update(**message.changes)
+                    job.continuation.update(**message.changes)
                 except SoundForgeError as error:
-                    self._fail(job, error)
+                    self._emit(ChangeRefused(message.job, one_line(error)))  # it plays on as it was
 
     def _load(self, name: str) -> None:
         """Load a model; the old one serves until then, and on if it fails."""
@@ -376,6 +377,12 @@ class EngineWorker:
 
 def _failure(job: str, error: Exception) -> JobFailed:
     return JobFailed(job, one_line(error), cancelled=isinstance(error, CancelledError))
+
+
+def recorded(change: Mapping[str, Any]) -> dict[str, Any]:
+    """A change of a running job as the clip's record keeps it: fit for JSON."""
+    return {name: asdict(value) if isinstance(value, SamplingParams) else describe_value(value)
+            for name, value in change.items()}
 
 
 def one_line(error: BaseException) -> str:

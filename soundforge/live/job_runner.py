@@ -278,7 +278,7 @@ class JobRunner:
         else:
             at = transport.next_boundary(soon + lead, job.quantum)[1] - lead
         fade = max(lead, self._samples(ATTACK_SECONDS if not again else STOP_FADE_SECONDS))
-        self._audio.play_stream(job.voice, job.token, at, -1 if again else job.count, fade, 1.0)
+        self._audio.play_stream(job.voice, job.token, at, -1 if again else job.count, fade, job.gain)
         job.armed = True
         if job.kind != "generate" and not again:
             self._replace_others(job, at, max(lead, self._samples(STOP_FADE_SECONDS)))

@@ -17,7 +17,8 @@ class Job:
     """One job from its acceptance until nothing of it sounds any more.
 
     A job goes through two lives at once: the engine's (`sent`, `streaming`, `engine_done`) and the loudspeaker's
-    (`armed`, `sounding`, `voice_done`). `stream_closed` = the engine writes no more into its ring.
+    (`armed`, `sounding`, `voice_done`). `stream_closed` = the engine writes no more into its ring. `gain` is that of
+    its voice (a trigger's velocity scales it); the clip is kept at full level.
     """
 
     id: str
@@ -28,6 +29,7 @@ class Job:
     clip: str = ""
     autoplay: bool = True
     quantum: float = 0.0
+    gain: float = 1.0
     endless: bool = False
     lead_seconds: float = 0.0
     begin: int = -1

@@ -18,6 +18,7 @@ from soundforge.live.audio_client import AudioClient
 from soundforge.live.audio_protocol import AudioSetup, DeviceOpened, Happened
 from soundforge.live.engine_client import EngineClient
 from soundforge.live.engine_protocol import (
+    ChangeRefused,
     EngineFailed,
     EngineLoading,
     EngineLost,
@@ -210,38 +211,43 @@ class Session:
     # --- jobs ---
 
     def generate(self, text: str | None = None, seconds: float | None = None, job: str = "",
-                 origin: object | None = None) -> str:
+                 origin: object | None = None, *, gain: float = 1.0, endless: bool = False) -> str:
         """Make a clip from a text (None or "": `param/text`); gives the job's id.
+
+        Args:
+            gain: of its sound, 0 to 4; the clip is kept at full level.
+            endless: until `release`; `seconds` is not looked at.
 
         Raises:
             RequestError, QueueFullError.
         """
-        return self._jobs.generate(text, seconds, job, origin)
+        return self._jobs.generate(text, seconds, job, origin, gain, endless)
 
     def continue_take(self, take: str = "", seconds: float | None = None, job: str = "",
-                      origin: object | None = None) -> str:
-        """Go on from a take (default: the last); gives the job's id.
+                      origin: object | None = None, *, gain: float = 1.0, endless: bool = False) -> str:
+        """Go on from a take (default: the last); gives the job's id. `gain`, `endless`: as of `generate`.
 
         Raises:
             RequestError: there is no take, or a bad length or id. LibraryError: unknown take. QueueFullError.
         """
-        return self._jobs.continue_take(take, seconds, job, origin)
+        return self._jobs.continue_take(take, seconds, job, origin, gain, endless)
 
-    def regenerate(self, job: str = "", origin: object | None = None) -> str:
+    def regenerate(self, job: str = "", origin: object | None = None, *, gain: float = 1.0) -> str:
         """The last continuation once more from the same prompt, with another seed. Raises as `continue_take`."""
-        return self._jobs.regenerate(job, origin)
+        return self._jobs.regenerate(job, origin, gain)
 
-    def takeover(self, bars_in: int, bars_out: int = 0, job: str = "", origin: object | None = None) -> str:
+    def takeover(self, bars_in: int, bars_out: int = 0, job: str = "", origin: object | None = None, *,
+                 gain: float = 1.0) -> str:
         """Record bars from the next bar line and go on without a gap; bars_out 0 = until `release`.
 
         Raises:
             RequestError: bad numbers or id, the transport stands, or something is being captured. QueueFullError.
         """
-        return self._jobs.takeover(bars_in, bars_out, job, origin)
+        return self._jobs.takeover(bars_in, bars_out, job, origin, gain)
 
-    def release(self) -> None:
-        """End an endless takeover at the next bar line. Raises RequestError when there is none."""
-        self._jobs.release()
+    def release(self, job: str = "") -> None:
+        """End one endless job ("": all of them) on the grid. Raises RequestError when there is none."""
+        self._jobs.release(job)
 
     def cancel(self, job: str) -> None:
         """Cancel one job, or "*" all of them: generation, and what of it sounds. Raises RequestError."""
@@ -381,6 +387,8 @@ class Session:
             case PromptFailed():
                 takes.prompt_failed(event.prompt)
                 self.notice("error", f"take {event.prompt!r} cannot be used as a prompt: {event.what}")
+            case ChangeRefused():
+                self.notice("warning", f"{event.job} plays on unchanged: {event.what}")
             case _:
                 self._jobs.runner.on_engine(event)
                 return

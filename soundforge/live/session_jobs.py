@@ -25,7 +25,15 @@ from soundforge.requests import ClipEvent, Event, GenerateRequest, JobEvent
 POLL_SECONDS = 0.01
 MONITOR_SECONDS = 0.01
 MAX_BARS = 1000
-ENDLESS_BARS = 8  # what a request that has no end says instead
+ENDLESS_BARS, ENDLESS_SECONDS = 8, 16.0  # what a request that has no end says instead
+MAX_GAIN = 4.0
+
+
+def checked_gain(gain: float) -> float:
+    """A gain of a voice; raises RequestError."""
+    if not 0.0 <= gain <= MAX_GAIN:
+        raise RequestError(f"gain came as {gain:g}, expected 0 to {MAX_GAIN:g}")
+    return gain
 
 
 class JobPart:
@@ -46,24 +54,28 @@ class JobPart:
 
     # --- what users ask for ---
 
-    def generate(self, text: str | None, seconds: float | None, job: str, origin: object | None) -> str:
-        request = self._request(text=text or None, seconds=seconds)
-        return self._submit(Job(self.runner.book.new_id(job), "generate", request, origin))
+    def generate(self, text: str | None, seconds: float | None, job: str, origin: object | None, gain: float = 1.0,
+                 endless: bool = False) -> str:
+        request = self._request(text=text or None, seconds=ENDLESS_SECONDS if endless else seconds)
+        return self._submit(Job(self.runner.book.new_id(job), "generate", request, origin, gain=checked_gain(gain),
+                                endless=endless))
 
-    def continue_take(self, take: str, seconds: float | None, job: str, origin: object | None) -> str:
+    def continue_take(self, take: str, seconds: float | None, job: str, origin: object | None, gain: float = 1.0,
+                      endless: bool = False) -> str:
         takes = self.captures.takes
         take = take or self._last_take()
         if not takes.known(take):
             self._room.library.info("take", take)
-        request = self._request(seconds=seconds, tags={"take": take})
-        return self._continue(take, request, job, origin)
+        request = self._request(seconds=ENDLESS_SECONDS if endless else seconds, tags={"take": take})
+        return self._continue(take, request, job, origin, gain, endless)
 
-    def regenerate(self, job: str, origin: object | None) -> str:
-        if self._last is None:
+    def regenerate(self, job: str, origin: object | None, gain: float = 1.0) -> str:
+        last = self._last
+        if last is None:
             raise RequestError("there is no continuation yet; continue a take first")
-        return self._continue(self._last.take, replace(self._last.request, seed=None), job, origin)
+        return self._continue(last.take, replace(last.request, seed=None), job, origin, gain)
 
-    def takeover(self, bars_in: int, bars_out: int, job: str, origin: object | None) -> str:
+    def takeover(self, bars_in: int, bars_out: int, job: str, origin: object | None, gain: float = 1.0) -> str:
         if not 1 <= bars_in <= MAX_BARS or not 0 <= bars_out <= MAX_BARS:
             raise RequestError(f"takeover came as {bars_in} bars in, {bars_out} out; "
                                f"expected 1 to {MAX_BARS}, 0 to {MAX_BARS}")
@@ -76,7 +88,7 @@ class JobPart:
         request = replace(request, tags={"take": capture.take})
         fade = int(self._crossfade_seconds * room.audio.rate)
         made = Job(name, "takeover", request, origin, take=capture.take, quantum=room.transport.beats_per_bar,
-                   endless=not bars_out, begin=line - start - fade, line=line - start, line_position=line)
+                   endless=not bars_out, gain=checked_gain(gain), begin=line - start - fade, line=line - start, line_position=line)
         self._takeover = self._last = made
         self.runner.accept(made)
         early = min(self.runner.lead_time_seconds, 0.75 * (line - start) / room.audio.rate)
@@ -84,11 +96,17 @@ class JobPart:
         asyncio.get_running_loop().call_later(max(wait, 0.0), self._take_over, made, capture)
         return name
 
-    def release(self) -> None:
-        job = self._takeover
-        if job is None or not job.endless:
-            raise RequestError("no takeover goes on endlessly; start one with bars_out 0")
-        self.runner.release(job)
+    def release(self, job: str = "") -> None:
+        endless = [each for each in self.runner.book if each.endless and not each.releasing]
+        found = [each for each in endless if job in ("", each.id)]
+        if not found:
+            which = f"job came as {job[:80]!r}, which does not go on endlessly" if job else "nothing goes on endlessly"
+            raise RequestError(f"{which}; start a takeover with bars_out 0, or /soundforge/generate/endless")
+        for each in found:
+            if each.sent:
+                self.runner.release(each)
+            else:
+                self._cancel(each)  # nothing of it is made yet
 
     def cancel(self, job: str) -> None:
         if job == "*":
@@ -129,9 +147,10 @@ class JobPart:
             raise RequestError("there is no take yet; capture one first (/soundforge/capture/start, then stop)")
         return take
 
-    def _continue(self, take: str, request: GenerateRequest, job: str, origin: object | None) -> str:
-        made = Job(self.runner.book.new_id(job), "continue", request, origin, take=take,
-                   lead_seconds=self._crossfade_seconds)
+    def _continue(self, take: str, request: GenerateRequest, job: str, origin: object | None, gain: float,
+                  endless: bool = False) -> str:
+        made = Job(self.runner.book.new_id(job), "continue", request, origin, take=take, gain=checked_gain(gain),
+                   endless=endless, lead_seconds=self._crossfade_seconds)
         self._last = made
         return self._submit(made)
 
