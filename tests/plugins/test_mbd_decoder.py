@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from soundforge.checkpoints.codecs import load_codec_folder
+from soundforge.checkpoints.files import read_torch_file
 from soundforge.errors import AudioError, CancelledError, CheckpointError, RequestError
 from soundforge.interfaces import Codec, Decoder, DecoderSetup
 from soundforge.requests import CancelToken
@@ -114,7 +115,7 @@ def test_cancel_stops_at_the_next_evaluation(decoder: MultiBandDecoder, codes: t
     (lambda d, c: run(d, c, options={"stepps": 3}), RequestError, "'stepps' is unknown to mbd; it takes steps"),
     (lambda d, c: run(d, c, options={"steps": 0}), RequestError, "'steps' came as 0, expected a whole number from 1"),
     (lambda d, c: run(d, c, options={"steps": 2.5}), RequestError, "came as 2.5"),
-    (lambda d, c: run(d, c, options={"step_list": [5, 9, 0]}), RequestError, "falling whole numbers that end in 0"),
+    (lambda d, c: run(d, c, options={"step_list": [5, 9, 0]}), RequestError, "two falling whole numbers from 0 up"),
     (lambda d, c: run(d, c, options={"step_list": [1000, 0]}), RequestError, "starts at 1000, expected less than 1000"),
     (lambda d, c: run(d, c, options={"equalise": "no"}), RequestError, "expected batch, each or off"),
     (lambda d, c: run(d, c, noise=np.zeros((2, 3))), RequestError, r"expected \[2, 20, 1, 1, 3200\]"),
@@ -130,9 +131,28 @@ def test_no_frames_give_no_samples(decoder: MultiBandDecoder, codes: torch.Tenso
     assert run(decoder, codes[..., :0]).shape == (1, 1, 0)
 
 
-def test_another_codec_is_refused(golden: Path, codec: Codec) -> None:
+def test_another_codec_needs_a_file_made_for_it(golden: Path, codec: Codec, tmp_path: Path) -> None:
     class Stereo:
         sample_rate, channels = 48_000, 2
 
+    class Other:
+        """The golden codec at a rate that no published model has."""
+
+        sample_rate, channels = 16_000, 1
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(codec, name)
+
     with pytest.raises(CheckpointError, match="2 channels at 48000 Hz, expected MusicGen's mono 32 kHz"):
-        make_decoder(_Host(), DecoderSetup(Stereo(), folder=golden))  # type: ignore[arg-type]
+        make_decoder(_Host(), DecoderSetup(Stereo(), folder=tmp_path))  # type: ignore[arg-type]
+    file = tmp_path / "mbd_mine.th"
+    file.write_bytes((golden / "mbd_musicgen_32khz.th").read_bytes())
+    made = make_decoder(_Host(), DecoderSetup(Other(), folder=tmp_path))  # type: ignore[arg-type]
+    with pytest.raises(CheckpointError, match="for 1 channel at 32000 Hz, but the codec has 1 channel at 16000"):
+        made.model(4)
+    package = read_torch_file(file, with_omegaconf=True)
+    torch.save({**package, "sample_rate": 16_000}, tmp_path / "new")  # the old one is memory-mapped
+    (tmp_path / "new").replace(file)
+    wave = make_decoder(_Host(), DecoderSetup(Other(), folder=tmp_path)).decode(  # type: ignore[arg-type]
+        torch.zeros(1, 4, 3, dtype=torch.int64), seed=1, cancel=CancelToken(), options={"steps": 1})
+    assert wave.shape == (1, 1, 3 * 640)

@@ -20,6 +20,8 @@ from soundforge_plugins.multiband_diffusion.options import OVERLAP_SECONDS, Deco
 from soundforge_plugins.multiband_diffusion.run import DecodeRun, RunNoise
 
 HUB_NAME = "facebook/multiband-diffusion"
+_PUBLISHED_RATES = (24_000, 32_000)
+_MUSICGEN = "mbd_musicgen_32khz.th"
 _COMP_CODEBOOKS = (2, 4, 8)  # 1.5, 3 and 6 kbps of the 24 kHz codec
 
 
@@ -52,10 +54,10 @@ class MultiBandDecoder:
     def decode(self, codes: Tensor, *, seed: int | Sequence[int], cancel: CancelToken,
                progress: Callable[[int, int], None] | None = None, noise: Any = None,
                options: Mapping[str, Any] | None = None) -> Tensor:
-        """Codes `[B, K, T]` or latents `[B, D, T]` to `[B, 1, T * hop_length]`.
+        """Codes `[B, K, T]` or latents `[B, D, T]` to `[B, C, T * hop_length]`.
 
         Args:
-            noise: `[n_bands, steps, B, 1, T * hop_length]`; entry 0 of a band is where it starts, entry 1 + i is
+            noise: `[n_bands, steps, B, C, T * hop_length]`; entry 0 of a band is where it starts, entry 1 + i is
                 added after its i-th evaluation (nothing is added after the last one).
             options: see `DecodeOptions`.
 
@@ -113,9 +115,8 @@ class MultiBandDecoder:
 def checked_model(model: MultiBandModel, codec: Codec) -> MultiBandModel:
     """The model itself when it fits the codec; raises CheckpointError naming both sides."""
     if model.sample_rate != codec.sample_rate or model.channels != codec.channels:
-        raise CheckpointError(f"{model.source} was trained for {model.channels} channel at {model.sample_rate} Hz, but "
-                              f"the codec has {codec.channels} at {codec.sample_rate} Hz; mbd is mono and made for "
-                              "MusicGen's 32 kHz and the 24 kHz EnCodec")
+        raise CheckpointError(f"{model.source} was trained for {_format(model)}, but the codec has {_format(codec)}; "
+                              "the published models are mono, for MusicGen's 32 kHz and the 24 kHz EnCodec")
     width = codec.decode_latent(torch.zeros(1, codec.n_codebooks, 1, dtype=torch.int64)).shape[1]
     if width != model.codec_dim:
         raise CheckpointError(f"{model.source} takes latents of width {model.codec_dim}, but the codec's have {width}")
@@ -126,30 +127,41 @@ def make_decoder(host: Host, setup: DecoderSetup) -> MultiBandDecoder:
     """The decoder for a codec; its weights are read when the first codes come, for their number of codebooks.
 
     Weights are taken, in this order, from the checkpoint's folder, from `multiband-diffusion/` inside it, and from
-    the hub.
+    the hub. Published ones exist for mono at 32 and 24 kHz; a file beside the checkpoint may be for any codec.
 
     Raises:
-        CheckpointError: no published model fits the codec.
+        CheckpointError: there is no model for the codec.
     """
     codec = setup.codec
-    if codec.sample_rate not in (24_000, 32_000) or codec.channels != 1:
-        raise CheckpointError(f"mbd came with a codec of {codec.channels} channels at {codec.sample_rate} Hz, expected "
-                              "MusicGen's mono 32 kHz EnCodec or the 24 kHz one; use the codec's own decoder")
+    if not (codec.channels == 1 and codec.sample_rate in _PUBLISHED_RATES) and not _files_beside(setup):
+        raise CheckpointError(f"mbd came with a codec of {_format(codec)}, expected MusicGen's mono 32 kHz EnCodec or "
+                              "the 24 kHz one; use the codec's own decoder")
     return MultiBandDecoder(lambda n: load_mbd(find_weights(host, setup, n)), codec, setup.device)
 
 
 def find_weights(host: Host, setup: DecoderSetup, n_codebooks: int | None) -> Path:
     """The file for codes with this many codebooks (None = latents); raises CheckpointError, NotCachedError."""
-    if setup.codec.sample_rate == 32_000:
-        name = "mbd_musicgen_32khz.th"
-    else:
-        count = setup.codec.n_codebooks if n_codebooks is None else n_codebooks
-        if count not in _COMP_CODEBOOKS:
-            raise CheckpointError(f"mbd came with {count} codebooks at 24 kHz, expected 2, 4 or 8 (1.5, 3 or 6 kbps); "
-                                  "encode with one of these")
-        name = f"mbd_comp_{count}.pt"
-    if setup.folder is not None:
-        for place in (setup.folder / name, setup.folder / HUB_NAME.rpartition("/")[2] / name):
-            if place.is_file():
-                return place
+    beside = _files_beside(setup)
+    count = setup.codec.n_codebooks if n_codebooks is None else n_codebooks
+    name = _MUSICGEN if setup.codec.sample_rate == 32_000 else f"mbd_comp_{count}.pt"
+    for path in beside:
+        if path.name == name:
+            return path
+    if len(beside) == 1 and setup.codec.sample_rate not in _PUBLISHED_RATES:
+        return beside[0]
+    if name != _MUSICGEN and count not in _COMP_CODEBOOKS:
+        raise CheckpointError(f"mbd came with {count} codebooks at {setup.codec.sample_rate} Hz, expected 2, 4 or 8 at "
+                              "24000 Hz (1.5, 3 or 6 kbps); encode with one of these")
     return host.resolve(HUB_NAME) / name
+
+
+def _files_beside(setup: DecoderSetup) -> list[Path]:
+    """MultiBandDiffusion files in the checkpoint's folder, and in `multiband-diffusion/` inside it."""
+    if setup.folder is None:
+        return []
+    places = (setup.folder, setup.folder / HUB_NAME.rpartition("/")[2])
+    return [path for place in places for path in sorted(place.glob("mbd_*")) if path.suffix in (".th", ".pt")]
+
+
+def _format(of: Codec | MultiBandModel) -> str:
+    return f"{of.channels} channel{'s' * (of.channels != 1)} at {of.sample_rate} Hz"

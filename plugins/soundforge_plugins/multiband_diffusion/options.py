@@ -21,7 +21,8 @@ class DecodeOptions:
 
     Args:
         steps: evaluations per band model, 1 to 999; the reference's 20 unless fewer are asked for.
-        step_list: the diffusion steps themselves, strictly falling and ending in 0, in place of `steps`.
+        step_list: the diffusion steps themselves, strictly falling, in place of `steps`; at the last one (0 in the
+            reference's own list) the walk ends unevaluated.
         equalise: "batch" matches the bands of the whole batch to the codec's own decoding, as the reference does;
             "each" matches every clip by itself; "off" leaves them.
         bands: bands of the equaliser.
@@ -65,8 +66,8 @@ def _number(name: str, value: Any, low: float, high: float, whole: bool = False)
 
 def _checked_steps(value: Any) -> tuple[int, ...]:
     steps = tuple(value) if isinstance(value, (list, tuple)) else ()
-    if len(steps) < 2 or not all(isinstance(step, int) for step in steps) or steps[-1] != 0 or any(
-            a <= b for a, b in itertools.pairwise(steps)):
+    whole = all(isinstance(step, int) and not isinstance(step, bool) and step >= 0 for step in steps)
+    if len(steps) < 2 or not whole or any(a <= b for a, b in itertools.pairwise(steps)):
         raise RequestError(f"decoder option 'step_list' came as {str(value)[:60]}, expected at least two falling whole "
-                           "numbers that end in 0")
+                           "numbers from 0 up, such as [999, 499, 0]")
     return steps
