@@ -200,6 +200,10 @@ class AudioClient:
         """Play attached clip `index` on a clip voice at position `at`."""
         self._command(Command.PLAY_CLIP, voice, at, index, fade_in, token, gain, float(loop))
 
+    def move_voice(self, voice: int, token: int, at: int) -> None:
+        """Let a voice that waits for its start begin at another position; one that plays is left alone."""
+        self._command(Command.MOVE, voice, at, 0, 0, token, 0.0, 0.0)
+
     def stop_voice(self, voice: int, token: int, at: int, fade_out: int) -> None:
         """Fade a voice out at position `at`."""
         self._command(Command.STOP, voice, at, 0, fade_out, token, 0.0, 0.0)

@@ -48,6 +48,7 @@ class Command(IntEnum):
     MASTER = 5       # x = gain
     MONITOR = 6      # x = gain, b = ramp samples (equal power), begins at `at`
     PANIC = 7        # everything out within 3 ms; armed voices too
+    MOVE = 8         # a voice that waits for its start starts at `at` instead; one that plays is left alone
 
 
 class Happened(IntEnum):

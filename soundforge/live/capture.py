@@ -35,6 +35,7 @@ class Capture:
         rate: Hz.
         bpm, beats_per_bar, start_beat: of the transport at the start; bpm None = nobody set a tempo.
         origin: who asked.
+        beats: bar lines that it begins and ends on; it moves with them until it is `settled`.
     """
 
     take: str
@@ -45,6 +46,8 @@ class Capture:
     beats_per_bar: int = 4
     start_beat: float | None = None
     origin: Any = None
+    beats: tuple[float, float] | None = None
+    settled: bool = False
     blocks: list[Block] = field(default_factory=list)
     n_samples: int = 0
     started: bool = False

@@ -19,6 +19,7 @@ from soundforge.errors import RequestError
 from soundforge.library import Library
 from soundforge.live.audio_client import AudioClient
 from soundforge.live.audio_protocol import N_VOICES, NOW, STREAM_VOICES
+from soundforge.live.launching import Launch
 
 MAX_ATTACHED = 64
 MAX_ATTACHED_BYTES = 512 * 2**20
@@ -34,7 +35,9 @@ class Playing:
     voice: int
     token: int
     index: int
+    launch: Launch
     started: bool = False
+    stopping: bool = False
 
 
 class ClipPlayer:
@@ -43,13 +46,13 @@ class ClipPlayer:
     Args:
         audio, library, executor: where it plays, where clips are, where disk work runs.
         next_token: gives voice tokens that nothing else uses.
-        start_position: gives the position at which a clip asked for now shall start.
+        launch: plans the start of a clip that is asked for now.
     """
 
     def __init__(self, audio: AudioClient, library: Library, executor: Executor, next_token: Callable[[], int],
-                 start_position: Callable[[], int]) -> None:
+                 launch: Callable[[], Launch]) -> None:
         self._audio, self._library, self._executor = audio, library, executor
-        self._next_token, self._start_position = next_token, start_position
+        self._next_token, self._launch = next_token, launch
         self._voices: dict[int, Playing] = {}
         self._attached: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._loading: dict[str, asyncio.Task[int]] = {}
@@ -74,15 +77,23 @@ class ClipPlayer:
         index = await self._index(clip)
         if clip in self._unwanted:
             return  # stopped while it was being loaded
-        at = self._start_position()
+        launch = self._launch()
         if retrigger:
-            for playing in self._of(clip):
-                self._audio.stop_voice(playing.voice, playing.token, at, self._fade())
+            self._stop_at(clip, launch.at)
         voice = next((v for v in range(STREAM_VOICES, N_VOICES) if v not in self._voices), None)
         if voice is None:
             raise RequestError(f"all {N_VOICES - STREAM_VOICES} clip voices play already; stop one first")
-        playing = self._voices[voice] = Playing(clip, voice, self._next_token(), index)
-        self._audio.play_clip(voice, playing.token, at, index, 0, gain, loop)
+        playing = self._voices[voice] = Playing(clip, voice, self._next_token(), index, launch)
+        self._audio.play_clip(voice, playing.token, launch.at, index, 0, gain, loop)
+
+    def retime(self, replan: Callable[[Launch], Launch]) -> None:
+        """The transport changed: what waits for its start moves with it, and what it replaces ends there."""
+        for playing in self._voices.values():
+            if playing.started or (moved := replan(playing.launch)) is playing.launch:
+                continue
+            playing.launch = moved
+            self._audio.move_voice(playing.voice, playing.token, moved.at)
+            self._stop_at(playing.clip, moved.at, only_stopping=True)
 
     def stop(self, clip: str) -> None:
         """Stop every voice that plays a clip, and one that is about to."""
@@ -127,6 +138,13 @@ class ClipPlayer:
             self._audio.detach(attached[0])
 
     # --- inside ---
+
+    def _stop_at(self, clip: str, at: int, only_stopping: bool = False) -> None:
+        """Stop the voices of a clip that have started, or those of them that are to stop anyway, at a position."""
+        for playing in self._of(clip):
+            if playing.stopping or not only_stopping:
+                playing.stopping = True
+                self._audio.stop_voice(playing.voice, playing.token, at, self._fade())
 
     def _of(self, clip: str) -> list[Playing]:
         return [playing for playing in self._voices.values() if playing.clip == clip]

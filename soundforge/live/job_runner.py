@@ -28,6 +28,7 @@ from soundforge.live.engine_protocol import (
     StreamTarget,
 )
 from soundforge.live.jobs import Job, JobBook
+from soundforge.live.launching import Launch, plan, replan
 from soundforge.live.transport import Transport
 from soundforge.requests import ClipEvent, Event, JobEvent
 
@@ -119,7 +120,7 @@ class JobRunner:
         """End an endless job at the next place on the grid."""
         job.releasing = True
         if job.sounding or job.armed:
-            _, at = self._owner.transport_now().next_boundary(self._audio.soon(), job.quantum)
+            at = plan(self._owner.transport_now(), self._audio, job.quantum).at
             self._audio.stop_voice(job.voice, job.token, at, self._samples(STOP_FADE_SECONDS))
         if job.sent:
             self._send(StopJob(job.id))
@@ -220,7 +221,8 @@ class JobRunner:
             if not job.playing_told:
                 job.playing_told = True
                 job.clip = job.clip or self._owner.clip_id()
-                beat = self._owner.transport_now().beat_at(position + job.lead_samples)
+                heard = position + job.lead_samples + self._audio.output_delay
+                beat = self._owner.transport_now().beat_at(heard)
                 self._owner.emit(JobEvent("playing", job.id, clip=job.clip, beat=beat), job.origin)
         elif what == Happened.LATE:
             job.armed = False
@@ -267,21 +269,31 @@ class JobRunner:
         return job.made_seconds >= job.total_seconds * (1.0 - 0.9 * self._rtf)
 
     def _arm(self, job: Job) -> None:
-        soon = self._audio.soon()
         again = job.starved
         lead = 0 if again else job.lead_samples
-        transport = self._owner.transport_now()
-        if job.line_position >= 0 and not again and job.line_position - lead >= soon:
-            at = job.line_position - lead
-        elif job.quantum <= 0:
-            at = soon
+        if job.line_position >= 0 and not again and job.line_position - lead >= self._audio.soon():
+            # Bound to what is captured, not to the grid: what follows it must not come earlier or later than that ends.
+            job.launch = Launch(job.line_position - lead, lead=lead)
         else:
-            at = transport.next_boundary(soon + lead, job.quantum)[1] - lead
+            job.launch = plan(self._owner.transport_now(), self._audio, job.quantum, lead)
+        at = job.launch.at
         fade = max(lead, self._samples(ATTACK_SECONDS if not again else STOP_FADE_SECONDS))
         self._audio.play_stream(job.voice, job.token, at, -1 if again else job.count, fade, job.gain)
         job.armed = True
         if job.kind != "generate" and not again:
             self._replace_others(job, at, max(lead, self._samples(STOP_FADE_SECONDS)))
+
+    def retime(self) -> None:
+        """The transport changed: streams that wait for their place on the grid move with it, and what they replace."""
+        for job in self.book:
+            if not job.armed or job.sounding or job.launch is None:
+                continue
+            moved = replan(job.launch, self._owner.transport_now(), self._audio)
+            if moved is not job.launch:
+                job.launch = moved
+                self._audio.move_voice(job.voice, job.token, moved.at)
+                if job.kind != "generate" and not job.starved:
+                    self._replace_others(job, moved.at, max(moved.lead, self._samples(STOP_FADE_SECONDS)))
 
     def _replace_others(self, job: Job, at: int, fade: int) -> None:
         """Continuations are one instrument: a new one takes over from the one that sounds."""

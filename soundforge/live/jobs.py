@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from soundforge.errors import QueueFullError, RequestError
 from soundforge.library_ids import MAX_ID_CHARACTERS
+from soundforge.live.launching import Launch
 from soundforge.requests import GenerateRequest
 
 Kind = Literal["generate", "continue", "takeover"]
@@ -35,6 +36,7 @@ class Job:
     begin: int = -1
     line: int = -1
     line_position: int = -1
+    launch: Launch | None = None
     # the engine's life; `ready` = its prompt and conditions are there
     ready: bool = False
     sent: bool = False

@@ -189,6 +189,8 @@ class Mixer:
                 self._events.put((Happened.ENDED, -1, self.position, token))
             else:
                 voice.arm_clip(token, at, clip, b, x, y > 0)
+        elif kind == Command.MOVE:
+            voice.move(token, at)
         elif kind == Command.STOP and token in (0, voice.token):
             voice.stop(at, b)
         elif kind == Command.GAIN:

@@ -31,10 +31,10 @@ from soundforge.live.session_capture import AUDIO_SOURCES
 from soundforge.live.session_clips import ClipPart
 from soundforge.live.session_jobs import JobPart
 from soundforge.live.session_room import Listener, Room
-from soundforge.live.session_transport import TransportPart
+from soundforge.live.session_transport import Timeline, TransportDriver, TransportPart
 from soundforge.live.transport import Transport
-from soundforge.requests import ClipEvent, Event, NoticeEvent, StatusEvent, TransportEvent
 from soundforge.processing import processor_calls
+from soundforge.requests import ClipEvent, Event, NoticeEvent, ParamEvent, StatusEvent, TransportEvent
 
 POLL_SECONDS = 0.01
 SAMPLING = ("temperature", "top_k", "top_p", "cfg")
@@ -53,8 +53,8 @@ class Session:
         tempo_known: somebody chose this tempo; otherwise models may find their own until one is set.
         queue_size: jobs that may wait.
         condition_names: conditions that plugins registered, beside the slots of the model that serves.
-    """
         processor_names: clip processors that plugins registered; None = not known, all are taken.
+    """
 
     def __init__(self, setup: AudioSetup, engine: EngineClient, library: Library, *, model: str = "starter",
                  bpm: float = 120.0, beats_per_bar: int = 4, tempo_known: bool = False, queue_size: int = 8,
@@ -73,8 +73,9 @@ class Session:
         self._model, self._serving, self._engine_state = model, model, "loading"
         self._slots: tuple[str, ...] = ()
         self._condition_names = tuple(condition_names)
-        self._poller: asyncio.Task[None] | None = None
         self._processor_names = processor_names
+        self._poller: asyncio.Task[None] | None = None
+        self._drop_counters: list[Callable[[], int]] = []
         self._stopped = False
 
     # --- life ---
@@ -111,6 +112,11 @@ class Session:
         """`listener(event, origin)` hears of everything from now on; call what is returned to end that."""
         return self._room.add_listener(listener)
 
+    def add_drop_counter(self, counter: Callable[[], int]) -> Callable[[], None]:
+        """`counter()` tells how much a bridge could not take since it started; call what is returned to end that."""
+        self._drop_counters.append(counter)
+        return lambda: self._drop_counters.remove(counter)
+
     def emit(self, event: Event, origin: object | None = None) -> None:
         """Tell all listeners."""
         self._room.emit(event, origin)
@@ -120,11 +126,12 @@ class Session:
         self.emit(NoticeEvent(level, what), origin)
 
     def status(self) -> StatusEvent:
-        """How it stands. `underruns` counts streams that ran dry and blocks that the device flagged; `dropped` is the
-        bridges' to fill in."""
+        """How it stands. `underruns` counts streams that ran dry and blocks that the device flagged; `dropped` what the
+        bridges could not take."""
         status, runner = self.audio.status, self._jobs.runner
         return StatusEvent(self._state(), self._model, runner.book.queued, runner.last_rtf,
-                           status.underruns + status.xruns, self.audio.overruns, 0)
+                           status.underruns + status.xruns, self.audio.overruns,
+                           sum(counter() for counter in self._drop_counters))
 
     def _state(self) -> str:
         if self._engine_state == "error" or self.audio.standing_in:
@@ -145,9 +152,12 @@ class Session:
 
     def set_param(self, name: str, value: Any) -> None:
         """Set a parameter; it acts on the next requests and where it can at once. Raises RequestError."""
-        checked = self.params.set(name, value)
         if name == "processors" and isinstance(value, str):
             self._check_processors(value)
+        before = self.params.get(name)
+        checked = self.params.set(name, value)
+        if checked != before:
+            self.emit(ParamEvent(name, checked))
         if name == "gain":
             self.audio.set_master(float(checked))
         elif name == "monitor":
@@ -159,7 +169,6 @@ class Session:
         elif name == "text":
             self._jobs.update(conditions={"text": checked or None})
 
-    def set_condition(self, name: str, source: str) -> None:
     def _check_processors(self, text: str) -> None:
         known = self._processor_names
         for name, _ in processor_calls(text):
@@ -167,6 +176,7 @@ class Session:
                 raise RequestError(f"clip processor came as {name[:80]!r}, expected one of "
                                    f"{', '.join(sorted(known)) or 'none is loaded'}")
 
+    def set_condition(self, name: str, source: str) -> None:
         """Set a condition to a text, `take:ID`, `clip:ID`, or "" to clear it.
 
         Raises:
@@ -322,18 +332,35 @@ class Session:
         """Choose what drives the transport. Raises RequestError for one that is not there."""
         self._transport.choose(name)
 
-    def add_transport_source(self, name: str) -> None:
-        """A bridge can drive the transport under this name; it calls `follow` when it is chosen."""
-        self._transport.add_source(name)
+    def timeline(self) -> Timeline:
+        """The transport against `time.perf_counter()`: which beat is heard when. Thread-safe."""
+        return self._transport.timeline()
+
+    @property
+    def output_delay_seconds(self) -> float:
+        """From giving a sound out to hearing it."""
+        return self.audio.latency.output_seconds
+
+    def add_transport_source(self, name: str, driver: TransportDriver | None = None) -> None:
+        """A bridge can drive the transport under this name; it calls `follow` while it is chosen.
+
+        Args:
+            driver: is told when it is chosen, and asked for what users ask of the transport; None = those changes
+                are made here, and stay until the source says otherwise.
+        """
+        self._transport.add_source(name, driver)
 
     def follow(self, source: str, *, bpm: float, beat: float, rolling: bool, at_seconds: float,
-               tell: bool = True) -> None:
-        """What a source knows: at `at_seconds` (time.perf_counter) it stood at `beat`. Ignored unless it is chosen.
+               tell: bool = True, signature: tuple[int, int, float] | None = None) -> None:
+        """What a source knows: at `at_seconds` (time.perf_counter) `beat` is heard. Ignored unless it is chosen.
+
+        Args:
+            signature: numerator, denominator and a beat on which a bar begins, where the source knows them.
 
         Raises:
-            RequestError: tempo or beat out of range.
+            RequestError: tempo, beat or signature out of range.
         """
-        self._transport.follow(source, bpm, beat, rolling, at_seconds, tell)
+        self._transport.follow(source, bpm, beat, rolling, at_seconds, tell, signature)
 
     # --- all at once ---
 
@@ -346,7 +373,7 @@ class Session:
     def panic(self) -> None:
         """Everything silent at once, jobs cancelled, capture dropped."""
         self.audio.panic()
-        self.params.set("monitor", False)
+        self.set_param("monitor", False)
         self._jobs.cancel("*")
         self._clips.player.stop_all()
         self._captures.abandon()
@@ -374,7 +401,8 @@ class Session:
                 self._model = self._serving = event.model
                 self._engine_state, self._slots = "ready", event.slots
                 takes.engine_forgot()
-                self.params.apply_defaults(event.defaults)
+                for name in self.params.apply_defaults(event.defaults):
+                    self.emit(ParamEvent(name, self.params.get(name)))
             case EngineFailed():
                 self._engine_state = "ready" if event.serving else "error"
                 self._model = self._serving if event.serving else event.model

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from soundforge.audio import Waveform, peak_db
 from soundforge.errors import DeviceError, RequestError, SoundForgeError
@@ -34,6 +34,22 @@ def tempo_of(wave: Waveform, transport_bpm: float) -> float:
     return round(heard.bpm, 2)
 
 
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """Bars to be captured.
+
+    Args:
+        start, stop: positions on the sample clock at which their sound is captured.
+        line: position at which what follows them must be given out, to be heard on the last bar line.
+        beats: of the two bar lines.
+    """
+
+    start: int
+    stop: int
+    line: int
+    beats: tuple[float, float]
+
+
 class CapturePart:
     """See the module.
 
@@ -47,6 +63,7 @@ class CapturePart:
         self._room, self._conditions, self._discarded = room, conditions, discarded
         self.takes = TakeStore(room.library, room.reader, room.engine.send)
         self._recorder = Recorder(self._started, self.takes.feed, self._complete)
+        room.retimers.append(self._retime)
 
     @property
     def current(self) -> Capture | None:
@@ -70,9 +87,9 @@ class CapturePart:
     def bars(self, n: int, take: str, origin: object | None) -> str:
         if not 1 <= n <= MAX_BARS:
             raise RequestError(f"bars came as {n}, expected 1 to {MAX_BARS}")
-        start, stop = self.bar_lines(n)
+        bars = self.bar_lines(n)
         self._room.tempo_known = True
-        return self.arm(take, start, stop, origin).take
+        return self.arm(take, bars.start, bars.stop, origin, bars.beats).take
 
     def abandon(self, take: str = "") -> None:
         """Drop the capture (if it is that take's)."""
@@ -80,15 +97,49 @@ class CapturePart:
         if capture is not None and take in ("", capture.take):
             self.takes.discard(self._recorder.finish().take)
 
-    def bar_lines(self, n: int) -> tuple[int, int]:
-        """Positions of the next bar line and of the one n bars later. Raises RequestError."""
+    def bar_lines(self, n: int) -> Bars:
+        """The next n bars. Raises RequestError."""
         transport = self._room.transport
         if not transport.rolling:
             raise RequestError("the transport stands, so there is no bar line; start it first")
-        beat, start = transport.next_boundary(self._room.audio.soon(), transport.beats_per_bar)
-        return start, transport.sample_of(beat + n * transport.beats_per_bar)
+        beat, _ = transport.next_bar(self._room.audio.soon() + max(0, -self._delay))
+        return self._bars(beat, beat + n * transport.beats_per_bar)
 
-    def arm(self, take: str, start: int, stop: int, origin: object | None) -> Capture:
+    def _bars(self, first: float, last: float) -> Bars:
+        transport, delay = self._room.transport, self._delay
+        line = transport.sample_of(last)
+        return Bars(transport.sample_of(first) + delay, line + delay, line - self._room.audio.output_delay,
+                    (first, last))
+
+    @property
+    def _delay(self) -> int:
+        """Samples from where a sound is heard in the music to where it is captured.
+
+        Who plays along with what they hear arrives later by the input's delay. Who hears the input through us
+        (`monitor`) hears it only when it is given out again: then the output decides what was on the beat, and what is
+        carried on goes on from what was heard last.
+        """
+        audio = self._room.audio
+        return -audio.output_delay if self._room.params.get("monitor") else audio.input_delay
+
+    def _retime(self) -> None:
+        """The transport changed: bars that are waited for, and the end of those that are captured, move with it."""
+        capture = self._recorder.current
+        if capture is None or capture.beats is None or capture.settled or not self._room.transport.rolling:
+            return
+        bars = self._bars(*capture.beats)
+        if not capture.started:
+            capture.start = max(bars.start, int(self._room.audio.now()))
+            capture.bpm = self._room.transport.bpm
+        capture.stop = max(bars.stop, capture.start + capture.n_samples + 1)
+
+    def planned(self, capture: Capture) -> Bars:
+        """Where the bars of a capture lie by now."""
+        assert capture.beats is not None
+        return replace(self._bars(*capture.beats), start=capture.start, stop=capture.stop)
+
+    def arm(self, take: str, start: int, stop: int, origin: object | None,
+            beats: tuple[float, float] | None = None) -> Capture:
         """Wait for the start position. Raises DeviceError, RequestError, LibraryError."""
         if self._room.audio.opened is None:
             raise DeviceError("the audio device is being opened; try again in a second")
@@ -101,7 +152,8 @@ class CapturePart:
         transport, known = self._room.transport, self._room.tempo_known
         capture = Capture(take or self._room.library.next_id("take"), start, stop, self._room.audio.rate,
                           transport.bpm if known else None, max(1, round(transport.beats_per_bar)),
-                          transport.beat_at(start) if known and transport.rolling else None, origin)
+                          beats[0] if beats else transport.beat_at(start - self._delay)
+                          if known and transport.rolling else None, origin, beats)
         self._recorder.arm(capture)
         return capture
 

@@ -10,6 +10,7 @@ from soundforge.library import PADS
 from soundforge.live.audio_protocol import Happened
 from soundforge.live.clip_player import ClipPlayer
 from soundforge.live.job_runner import JobRunner
+from soundforge.live.launching import Launch, plan, replan
 from soundforge.live.session_room import Room
 from soundforge.requests import ClipEvent
 
@@ -21,7 +22,8 @@ class ClipPart:
 
     def __init__(self, room: Room, runner: JobRunner) -> None:
         self._room, self._runner = room, runner
-        self.player = ClipPlayer(room.audio, room.library, room.reader, runner.book.next_token, self._launch_position)
+        self.player = ClipPlayer(room.audio, room.library, room.reader, runner.book.next_token, self._launch)
+        room.retimers.append(self._retime)
         self._deleting: set[str] = set()
 
     def play(self, clip: str, loop: bool, gain: float, retrigger: bool) -> None:
@@ -100,9 +102,11 @@ class ClipPart:
         for playing in self.player.forget_voices():
             self._room.emit(replace(self._event_if_known(playing.clip), kind="stopped"))
 
-    def _launch_position(self) -> int:
-        quantum = self._room.params.number("quantum")
-        return self._room.transport.next_boundary(self._room.audio.soon(), quantum)[1]
+    def _launch(self) -> Launch:
+        return plan(self._room.transport, self._room.audio, self._room.params.number("quantum"))
+
+    def _retime(self) -> None:
+        self.player.retime(lambda launch: replan(launch, self._room.transport, self._room.audio))
 
     def _event(self, clip: str) -> ClipEvent:
         entry = self._room.library.info("clip", clip)

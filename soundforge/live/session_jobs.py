@@ -51,6 +51,8 @@ class JobPart:
         self.captures = CapturePart(room, conditions, self._capture_gone)
         self._last: Job | None = None
         self._takeover: Job | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        room.retimers.append(self._retime)
 
     # --- what users ask for ---
 
@@ -80,21 +82,38 @@ class JobPart:
             raise RequestError(f"takeover came as {bars_in} bars in, {bars_out} out; "
                                f"expected 1 to {MAX_BARS}, 0 to {MAX_BARS}")
         room, captures = self._room, self.captures
-        start, line = captures.bar_lines(bars_in)
+        bars = captures.bar_lines(bars_in)
         room.tempo_known = True
         name = self.runner.book.new_id(job)
         request = self._request(bars=bars_out or ENDLESS_BARS)
-        capture = captures.arm("", start, line, origin)
+        capture = captures.arm("", bars.start, bars.stop, origin, bars.beats)
         request = replace(request, tags={"take": capture.take})
-        fade = int(self._crossfade_seconds * room.audio.rate)
         made = Job(name, "takeover", request, origin, take=capture.take, quantum=room.transport.beats_per_bar,
-                   endless=not bars_out, gain=checked_gain(gain), begin=line - start - fade, line=line - start, line_position=line)
+                   endless=not bars_out, gain=checked_gain(gain))
         self._takeover = self._last = made
         self.runner.accept(made)
-        early = min(self.runner.lead_time_seconds, 0.75 * (line - start) / room.audio.rate)
-        wait = (line - room.audio.now()) / room.audio.rate - early
-        asyncio.get_running_loop().call_later(max(wait, 0.0), self._take_over, made, capture)
+        self._await_line(made, capture)
         return name
+
+    def _await_line(self, job: Job, capture: Capture) -> None:
+        """Plan a takeover as the bar lines lie by now, and wake up in time for it."""
+        audio, bars = self._room.audio, self.captures.planned(capture)
+        fade = int(self._crossfade_seconds * audio.rate)
+        job.line = bars.stop - bars.start
+        job.begin, job.line_position = job.line - fade, bars.line
+        early = min(self.runner.lead_time_seconds, 0.75 * job.line / audio.rate)
+        wait = (bars.line - audio.now()) / audio.rate - early
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(max(wait, 0.0), self._take_over, job, capture)
+
+    def _retime(self) -> None:
+        """The transport changed: what waits for its place on the grid moves with it."""
+        self.runner.retime()
+        job, capture = self._takeover, self.captures.current
+        if job is not None and not job.ready and capture is not None and capture.take == job.take \
+                and not capture.settled:
+            self._await_line(job, capture)
 
     def release(self, job: str = "") -> None:
         endless = [each for each in self.runner.book if each.endless and not each.releasing]
@@ -191,6 +210,7 @@ class JobPart:
         """Shortly before the line: the engine begins with what is captured by now."""
         if job.cancelled or self._takeover is not job:
             return
+        capture.settled = True  # from here on the line is a sample, and no tempo moves it
         self._room.audio.read_capture()
         self.captures.takes.flush(capture.take)
         self._room.spawn(self._prepare_takeover(job, capture), self._failing(job))

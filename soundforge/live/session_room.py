@@ -39,8 +39,16 @@ class Room:
         self.params = ParamValues()
         self.disk = ThreadPoolExecutor(1, "soundforge disk")
         self.reader = ThreadPoolExecutor(1, "soundforge reader")
+        self.retimers: list[Callable[[], None]] = []
+        """Called when the transport changed: what waits for its place on the grid moves with it."""
         self._listeners: list[Listener] = []
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def set_transport(self, transport: Transport) -> None:
+        """Another transport from now on."""
+        self.transport = transport
+        for retime in self.retimers:
+            retime()
 
     def add_listener(self, listener: Listener) -> Callable[[], None]:
         """`listener(event, origin)` hears of everything from now on; call what is returned to end that."""

@@ -4,7 +4,8 @@ A `Transport` is a value: tempo, rolling or not, and one anchor, the position at
 Every change gives a new value anchored where the change happens, so beats are continuous through tempo changes and
 exact to a fraction of a sample for as long as a tempo lasts. It has no clock of its own; sources say what to change.
 
-A beat is a quarter note; a bar is `numerator * 4 / denominator` beats, and bars count from beat 0.
+A beat is a quarter note; a bar is `numerator * 4 / denominator` beats. Bars count from beat 0, and after a change of
+the signature from the beginning of the bar in which it came. The launch grid (quantum) always counts from beat 0.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class Transport:
         rolling: False = beats stand still.
         anchor_position, anchor_beat: it stood at this beat at this position.
         numerator, denominator: time signature.
+        bar_beat: a beat on which a bar begins.
 
     Raises:
         RequestError: tempo or signature out of range.
@@ -40,6 +42,7 @@ class Transport:
     anchor_beat: float = 0.0
     numerator: int = 4
     denominator: int = 4
+    bar_beat: float = 0.0
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.bpm) and MIN_BPM <= self.bpm <= MAX_BPM):
@@ -85,11 +88,23 @@ class Transport:
         first = math.ceil(position)
         if quantum <= 0 or not self.rolling:
             return self.beat_at(first), first
-        # Judged by the rounded sample, so that a boundary whose sample is `position` itself is not passed over.
-        step = math.floor(self.beat_at(first) / quantum)
-        while self.sample_of(step * quantum) < first:
-            step += 1
-        return step * quantum, self.sample_of(step * quantum)
+        return self._next(first, quantum, 0.0)
+
+    def next_bar(self, position: float) -> tuple[float, int]:
+        """`(beat, sample)` of the first bar line at or after `position` (as if rolling)."""
+        return self._next(math.ceil(position), self.beats_per_bar, self.bar_beat)
+
+    def bar_at(self, position: float) -> float:
+        """The beat on which the bar at `position` began."""
+        bars = math.floor((self.beat_at(position) - self.bar_beat) / self.beats_per_bar + 1e-9)
+        return self.bar_beat + bars * self.beats_per_bar
+
+    def _next(self, first: int, step: float, origin: float) -> tuple[float, int]:
+        # Judged by the rounded sample, so that a boundary whose sample is `first` itself is not passed over.
+        count = math.floor((self.beat_at(first) - origin) / step)
+        while self.sample_of(origin + count * step) < first:
+            count += 1
+        return origin + count * step, self.sample_of(origin + count * step)
 
     def with_tempo(self, bpm: float, position: float) -> Transport:
         """Another tempo from `position` on; the beat there stays."""
@@ -107,9 +122,10 @@ class Transport:
         """At `beat` when the clock is at `position`."""
         return replace(self, anchor_position=position, anchor_beat=beat)
 
-    def with_signature(self, numerator: int, denominator: int) -> Transport:
-        """Another time signature; beats stay."""
-        return replace(self, numerator=numerator, denominator=denominator)
+    def with_signature(self, numerator: int, denominator: int, position: float | None = None) -> Transport:
+        """Another time signature; beats stay. Bars count from the bar at `position` (None: from where they did)."""
+        bar = self.bar_beat if position is None else self.bar_at(position)
+        return replace(self, numerator=numerator, denominator=denominator, bar_beat=bar)
 
     def with_rate(self, rate: int, position: float, new_position: float) -> Transport:
         """On a sample clock of another rate: the beat at `position` is the one at `new_position` there."""

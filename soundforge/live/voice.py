@@ -81,6 +81,11 @@ class Voice:
         self._stopping = False
         self.state = State.ARMED
 
+    def move(self, token: int, at: int) -> None:
+        """Start at position `at` instead, if it still waits for its start."""
+        if self.state == State.ARMED and token == self.token:
+            self._start = at
+
     def stop(self, at: int, fade_out: int) -> None:
         """Fade out from position `at` on (NOW: the next block); a voice that waits is disarmed."""
         if self.state == State.IDLE:
