@@ -288,4 +288,23 @@ class NoticeEvent:
     what: str
 
 
-Event = JobEvent | CaptureEvent | ClipEvent | TransportEvent | StatusEvent | NoticeEvent
+@dataclass(frozen=True, slots=True)
+class ParamEvent:
+    """A parameter has another value, whoever changed it: OSC, MIDI, a model's defaults, panic."""
+
+    name: str
+    value: str | float | int | bool
+
+
+@dataclass(frozen=True, slots=True)
+class PadEvent:
+    """A pad holds another clip or plays otherwise; `clip` "" = it is free."""
+
+    pad: int
+    clip: str
+    loop: bool
+    gain: float
+    mode: str
+
+
+Event = JobEvent | CaptureEvent | ClipEvent | TransportEvent | StatusEvent | NoticeEvent | ParamEvent | PadEvent

@@ -113,11 +113,14 @@ class ParamValues:
         self._chosen.add(name)
         return checked
 
-    def apply_defaults(self, defaults: Mapping[str, Any]) -> None:
-        """A model's own defaults, for what the user has not chosen; what is no parameter is left out."""
+    def apply_defaults(self, defaults: Mapping[str, Any]) -> list[str]:
+        """A model's own defaults, for what the user has not chosen; gives what has another value now. What is no
+        parameter is left out."""
+        before = dict(self._values)
         for param in _ALL:
             if param.name not in self._chosen:
                 self._values[param.name] = param.check(defaults.get(param.name, param.default))
+        return [name for name, value in self._values.items() if before.get(name) != value]
 
     def number(self, name: str) -> float:
         value = self.get(name)

@@ -155,7 +155,10 @@ class Session:
         if name == "processors" and isinstance(value, str):
             self._check_processors(value)
         before = self.params.get(name)
+        before = self.params.get(name)
         checked = self.params.set(name, value)
+        if checked != before:
+            self.emit(ParamEvent(name, checked))
         if checked != before:
             self.emit(ParamEvent(name, checked))
         if name == "gain":

@@ -30,6 +30,10 @@ class QuietSession:
         self.listeners.append(listener)
         return lambda: self.listeners.remove(listener)
 
+    def add_drop_counter(self, counter: Callable[[], int]) -> Callable[[], None]:
+        """Nobody asks it; gives what takes it out again."""
+        return lambda: None
+
     def status(self) -> StatusEvent:
         """Ready, with a model that does not exist."""
         return StatusEvent("ready", "quiet", 0, 0.0, 0, 0, 0)
