@@ -10,6 +10,9 @@ import numpy as np
 import soundfile
 import soxr
 
+# Before JACK starts its threads, or one of them would get the signal and the process would vanish from the graph: a
+# server in synchronous mode then waits five seconds for it, and everybody with it.
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
 client = jack.Client("loopplayer")
 outputs = [client.outports.register(f"out_{number}") for number in (1, 2)]
 samples, rate = soundfile.read(sys.argv[1], dtype="float32", always_2d=True)
