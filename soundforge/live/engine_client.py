@@ -26,7 +26,7 @@ OnEvent = Callable[[object], None]
 
 FIRST_BACKOFF_SECONDS = 0.1
 MAX_BACKOFF_SECONDS = 30.0
-GRACE_SECONDS = 5.0
+GRACE_SECONDS = 1.5  # to end by itself: it needs no time, unless it is stuck
 
 
 class EngineClient(Protocol):

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from soundforge.api import Engine
 
 WARM_SECONDS = 0.2
+QUIT_SECONDS = 0.5
 
 
 def engine_main(pipe: Connection, setup: EngineSetup) -> None:
@@ -51,6 +52,7 @@ def engine_main(pipe: Connection, setup: EngineSetup) -> None:
             os._exit(0)  # nobody listens any more
 
     worker = EngineWorker(setup, emit)
+    ended = threading.Event()
 
     def read() -> None:
         while True:
@@ -60,11 +62,14 @@ def engine_main(pipe: Connection, setup: EngineSetup) -> None:
                 os._exit(0)
             worker.post(message)
             if isinstance(message, QuitEngine):
-                return
+                ended.wait(QUIT_SECONDS)
+                os._exit(0)  # it was loading a model, or deep in a step: nobody waits for either any more
 
     threading.Thread(target=read, name="engine inbox", daemon=True).start()
     worker.run()
+    ended.set()
     pipe.close()
+    os._exit(0)  # the ordinary way takes an interpreter with torch in it a second or two, and gives nothing back
 
 
 def choose_threads(wanted: int | None) -> int:

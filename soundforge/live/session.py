@@ -26,15 +26,17 @@ from soundforge.live.engine_protocol import (
     LoadModel,
     PromptFailed,
 )
+from soundforge.live.library_watch import LibraryWatch
 from soundforge.live.request_builder import sampling_from
 from soundforge.live.session_capture import AUDIO_SOURCES
 from soundforge.live.session_clips import ClipPart
 from soundforge.live.session_jobs import JobPart
+from soundforge.live.session_pads import PadPart
 from soundforge.live.session_room import Listener, Room
 from soundforge.live.session_transport import Timeline, TransportDriver, TransportPart
 from soundforge.live.transport import Transport
 from soundforge.processing import processor_calls
-from soundforge.requests import ClipEvent, Event, NoticeEvent, ParamEvent, StatusEvent, TransportEvent
+from soundforge.requests import ClipEvent, Event, NoticeEvent, PadEvent, ParamEvent, StatusEvent, TransportEvent
 
 POLL_SECONDS = 0.01
 SAMPLING = ("temperature", "top_k", "top_p", "cfg")
@@ -69,6 +71,8 @@ class Session:
         self._jobs = JobPart(self._room, self._conditions, queue_size)
         self._captures = self._jobs.captures
         self._clips = ClipPart(self._room, self._jobs.runner)
+        self._pads = PadPart(self._room, self._clips)
+        self._watch = LibraryWatch(self._room, self._captures.takes)
         self._transport = TransportPart(self._room)
         self._model, self._serving, self._engine_state = model, model, "loading"
         self._slots: tuple[str, ...] = ()
@@ -97,13 +101,13 @@ class Session:
             self._poller.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._poller
-        await self.audio.stop()
-        await self.engine.stop()
+        await asyncio.gather(self.audio.stop(), self.engine.stop())
         await self._room.close()
 
     async def _poll(self) -> None:
         while True:
             self._jobs.runner.poll()
+            self._watch.poll()
             await asyncio.sleep(POLL_SECONDS)
 
     # --- events ---
@@ -155,10 +159,7 @@ class Session:
         if name == "processors" and isinstance(value, str):
             self._check_processors(value)
         before = self.params.get(name)
-        before = self.params.get(name)
         checked = self.params.set(name, value)
-        if checked != before:
-            self.emit(ParamEvent(name, checked))
         if checked != before:
             self.emit(ParamEvent(name, checked))
         if name == "gain":
@@ -272,9 +273,10 @@ class Session:
         """Play a clip at the next quantum. Raises LibraryError, RequestError."""
         self._clips.play(clip, loop, gain, retrigger=False)
 
-    def clip_stop(self, clip: str) -> None:
-        """Stop a clip, be it played from the library or streamed by the job that makes it. Raises LibraryError."""
-        self._clips.stop(clip)
+    def clip_stop(self, clip: str, on_grid: bool = False) -> None:
+        """Stop a clip, be it played from the library or streamed by the job that makes it, now or at the next quantum.
+        Raises LibraryError."""
+        self._clips.stop(clip, on_grid)
 
     def clip_list(self) -> list[ClipEvent]:
         """All clips, oldest first."""
@@ -288,13 +290,33 @@ class Session:
         """Delete a clip and its file; it stops first. Raises LibraryError."""
         self._clips.delete(clip)
 
-    def clip_pad(self, clip: str, pad: int) -> None:
-        """Put a clip on a pad ("" frees it). Raises LibraryError, RequestError."""
-        self._clips.set_pad(clip, pad)
+    def clip_pad(self, clip: str, pad: int, origin: object | None = None) -> None:
+        """Put a clip on a pad ("" frees it); a `PadEvent` follows. Raises LibraryError, RequestError."""
+        self._pads.put(pad, clip, origin)
+
+    # --- pads ---
 
     def play_pad(self, pad: int, velocity: float = 1.0) -> None:
-        """Play the clip on a pad from its start; `velocity` 0..1 scales its gain. Raises RequestError."""
-        self._clips.play_pad(pad, velocity)
+        """Press a pad: its clip starts at the next quantum, or stops where its mode says so. `velocity` 0..1 scales its
+        gain. Raises RequestError, LibraryError."""
+        self._pads.press(pad, velocity)
+
+    def release_pad(self, pad: int) -> None:
+        """Let a pad go: one with the mode `gate` stops at the next quantum. Raises LibraryError."""
+        self._pads.let_go(pad)
+
+    def stop_pad(self, pad: int) -> None:
+        """Stop a pad's clip at the next quantum. Raises RequestError, LibraryError."""
+        self._pads.stop(pad)
+
+    def pad_set(self, pad: int, loop: bool = False, gain: float = 1.0, mode: str = "retrigger",
+                origin: object | None = None) -> None:
+        """How a pad plays (`soundforge.library.Pad`); a `PadEvent` follows. Raises LibraryError."""
+        self._pads.set(pad, loop, gain, mode, origin)
+
+    def pad_info(self, pad: int) -> PadEvent:
+        """One pad. Raises LibraryError."""
+        return self._pads.event(pad)
 
     # --- transport ---
 

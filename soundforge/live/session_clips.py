@@ -1,4 +1,4 @@
-"""Clips of a session: played, stopped, listed, deleted, put on pads. Belongs to the event loop."""
+"""Clips of a session: played, stopped, listed, deleted. Belongs to the event loop."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import asyncio
 from dataclasses import replace
 
 from soundforge.errors import RequestError
-from soundforge.library import PADS
-from soundforge.live.audio_protocol import Happened
+from soundforge.live.audio_protocol import NOW, Happened
 from soundforge.live.clip_player import ClipPlayer
 from soundforge.live.job_runner import JobRunner
+from soundforge.live.jobs import Job
 from soundforge.live.launching import Launch, plan, replan
 from soundforge.live.session_room import Room
 from soundforge.requests import ClipEvent
 
-MAX_GAIN = 4.0
+MAX_GAIN = 16.0  # a pad's times a velocity or a parameter's
 
 
 class ClipPart:
@@ -33,14 +33,21 @@ class ClipPart:
             raise RequestError(f"gain came as {gain:g}, expected 0 to {MAX_GAIN:g}")
         self._room.spawn(self.player.play(clip, loop, gain, retrigger), lambda what: self._room.notice("error", what))
 
-    def stop(self, clip: str) -> None:
-        """Stop a clip, be it played from the library or streamed by the job that makes it. Raises LibraryError."""
-        streamed = [job for job in self._runner.book if job.clip == clip and job.plays]
+    def plays(self, clip: str) -> bool:
+        """It sounds, or is about to: from the library, or from the job that makes it."""
+        return clip in self.player.playing or bool(self._streamed(clip))
+
+    def stop(self, clip: str, on_grid: bool = False) -> None:
+        """Stop a clip now or at the next launch position. Raises LibraryError."""
+        streamed = self._streamed(clip)
         for job in streamed:
-            self._runner.silence_job(job)
+            self._runner.silence_job(job, self._launch().at if on_grid else NOW)
         if not streamed:
             self.info(clip)
-        self.player.stop(clip)
+        self.player.stop(clip, on_grid)
+
+    def _streamed(self, clip: str) -> list[Job]:
+        return [job for job in self._runner.book if job.clip == clip and job.plays]
 
     def list(self) -> list[ClipEvent]:
         return [self._event(entry.id) for entry in self._room.library.list("clip") if entry.id not in self._deleting]
@@ -66,22 +73,7 @@ class ClipPart:
                 self._deleting.discard(clip)
             self._room.emit(ClipEvent("deleted", clip))
 
-        self._room.spawn(work(), lambda what: self._room.notice("error", what))
-
-    def set_pad(self, clip: str, pad: int) -> None:
-        """Raises LibraryError, RequestError."""
-        if pad not in PADS:
-            raise RequestError(f"pad came as {pad}, expected {PADS[0]} to {PADS[-1]}")
-        if clip:
-            self.info(clip)
-        self._room.on_disk(lambda: self._room.library.set_pad(pad, clip))
-
-    def play_pad(self, pad: int, velocity: float) -> None:
-        """Raises RequestError for an empty pad."""
-        clip = self._room.library.pads.get(pad)
-        if clip is None:
-            raise RequestError(f"pad {pad} is empty; generate a clip, or put one there with /soundforge/clip/pad")
-        self.play(clip, False, velocity, retrigger=True)
+        self._room.spawn(work(), lambda what: self._room.notice("error", what), keep=True)
 
     def on_happened(self, what: Happened, voice: int, token: int) -> None:
         """Something happened to a voice that may be a clip's."""

@@ -18,6 +18,7 @@ from soundforge.live.job_runner import JobRunner
 from soundforge.live.jobs import Job
 from soundforge.live.request_builder import build_request
 from soundforge.live.session_capture import CapturePart
+from soundforge.live.session_pads import pad_event
 from soundforge.live.session_room import Room
 from soundforge.live.transport import Transport
 from soundforge.requests import ClipEvent, Event, GenerateRequest, JobEvent
@@ -277,9 +278,12 @@ class JobPart:
         async def write() -> None:
             loop = asyncio.get_running_loop()
             entry = await loop.run_in_executor(disk, library.save_clip, clip, name)
-            await loop.run_in_executor(disk, library.fill_pad, name)
+            pad = await loop.run_in_executor(disk, library.fill_pad, name)
             self.emit(JobEvent("done", job.id, fraction=1.0, clip=name, seconds=entry.seconds, file=str(entry.path)),
                       job.origin)
             self.emit(ClipEvent("rendered", name, entry.seconds, entry.bpm, str(entry.path)), job.origin)
+            if pad:
+                self.emit(pad_event(pad, library.pad(pad)))
 
-        self._room.spawn(write(), lambda what: self.emit(JobEvent("error", job.id, clip=name, what=what), job.origin))
+        self._room.spawn(write(), lambda what: self.emit(JobEvent("error", job.id, clip=name, what=what), job.origin),
+                         keep=True)

@@ -43,6 +43,7 @@ class Room:
         """Called when the transport changed: what waits for its place on the grid moves with it."""
         self._listeners: list[Listener] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._kept: set[asyncio.Task[None]] = set()
 
     def set_transport(self, transport: Transport) -> None:
         """Another transport from now on."""
@@ -74,8 +75,12 @@ class Room:
         """A line for the user."""
         self.emit(NoticeEvent(level, what), origin)
 
-    def spawn(self, work: Coroutine[object, object, None], failed: Callable[[str], None]) -> None:
-        """Run a coroutine; `failed(what)` is called on the event loop when it raises."""
+    def spawn(self, work: Coroutine[object, object, None], failed: Callable[[str], None], *,
+              keep: bool = False) -> None:
+        """Run a coroutine; `failed(what)` is called on the event loop when it raises.
+
+        At the end of the session it is cancelled, or with `keep` (it writes what the user made) waited for.
+        """
 
         async def guarded() -> None:
             try:
@@ -84,8 +89,9 @@ class Room:
                 failed(str(error) if isinstance(error, SoundForgeError) else f"unexpected: {error!r}")
 
         task = asyncio.get_running_loop().create_task(guarded())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        tasks = self._kept if keep else self._tasks
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
     def on_disk(self, work: Callable[[], object], origin: object | None = None) -> None:
         """Do disk work on the worker, in order; a failure is a notice to who asked."""
@@ -93,13 +99,15 @@ class Room:
         async def run() -> None:
             await asyncio.get_running_loop().run_in_executor(self.disk, work)
 
-        self.spawn(run(), lambda what: self.notice("error", what, origin))
+        self.spawn(run(), lambda what: self.notice("error", what, origin), keep=True)
 
     async def close(self) -> None:
-        """Let what was begun end, within reason."""
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=END_SECONDS)
+        """Let the writing that was begun end, within reason; everything else is of no use any more."""
+        for task in self._tasks:
+            task.cancel()
+        if self._kept:
+            _, late = await asyncio.wait(self._kept, timeout=END_SECONDS)
             for task in late:
                 task.cancel()
-        self.disk.shutdown()
-        self.reader.shutdown()
+        self.disk.shutdown(wait=False, cancel_futures=True)
+        self.reader.shutdown(wait=False, cancel_futures=True)
