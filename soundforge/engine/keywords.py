@@ -41,6 +41,8 @@ def build_requests(text: Text, keywords: Mapping[str, Any], defaults: Mapping[st
             raise RequestError(f"unknown keyword {name!r}{hint}")
     texts = _texts(text, given.get("conditions", {}), batch)
     merged = {**{name: value for name, value in defaults.items() if name in (*_SAMPLING, *_REQUEST)}, **given}
+    if "top_k" in given and "top_p" not in given:
+        merged.pop("top_p", None)  # it would win, and the k that was asked for would say nothing
     if "bars" in given:
         if "seconds" in given:
             raise RequestError("seconds and bars were both given; choose one")

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -45,8 +46,9 @@ class MagnetParams:
         return self.cfg_max != 1.0 or self.cfg_min != 1.0
 
 
-Logits = Callable[[Tensor, int], Tensor]
-"""(codes `[B, K, T]`, stage) to logits `[B, T, card]`, or `[2 B, T, card]` (conditioned first) when guided."""
+Logits = Callable[[Tensor, int, Tensor], Tensor]
+"""(codes `[B, K, T]`, stage, frames `[B, n]` that are looked at) to logits `[B, n, card]`, or `[2 B, n, card]`
+(conditioned first) when guided."""
 
 
 @torch.no_grad()
@@ -95,33 +97,61 @@ def _stage(logits: Logits, codes: Tensor, stage: int, prompt_frames: int, params
         again[:, :prompt_frames] = False
         row.masked_fill_(again, mask_token)
         open_places = row == mask_token  # in the first step also what the spans did not reach
-        found = logits(codes, stage).float()
+        frames = _frames_of(chosen | open_places)
+        found = logits(codes, stage, frames).float()
         if guided:
             conditioned, null = found.chunk(2)
             weight = share * params.cfg_max + (1 - share) * params.cfg_min
             found = null + (conditioned - null) * weight
         left = (steps - 1 - step) / steps if params.anneal_temperature else 1.0
         probabilities = torch.softmax(found / max(params.temperature * left, LOWEST_TEMPERATURE), dim=-1)
-        tokens = found.argmax(dim=-1) if params.greedy else _draw(probabilities, params, generators)
-        row.copy_(torch.where(open_places, tokens, row))
-        picked = probabilities.gather(-1, tokens[..., None])[..., 0]
+        if params.greedy:
+            tokens = found.argmax(dim=-1)
+        else:
+            uniform = torch.stack([torch.rand(n_frames, generator=generator) for generator in generators])
+            tokens = _draw(probabilities, params, uniform.to(frames.device).gather(1, frames))
+        row.scatter_(1, frames, torch.where(open_places.gather(1, frames), tokens, row.gather(1, frames)))
+        picked = torch.ones_like(scores.new_empty(batch, n_frames)).scatter_(
+            1, frames, probabilities.gather(-1, tokens[..., None])[..., 0])
         scores = spans.score(picked, chosen if spans.units != n_frames else open_places)
 
 
-def _draw(probabilities: Tensor, params: MagnetParams, generators: Sequence[torch.Generator]) -> Tensor:
-    """One token per frame from `[B, T, card]`, by one uniform number each from the item's own generator."""
+def _frames_of(wanted: Tensor) -> Tensor:
+    """Indices `[B, n]` of the frames that are set in `[B, T]`; where a row has fewer than n, other frames of it follow.
+
+    What is fixed is neither predicted nor drawn: over a codebook that is a third of all frames.
+    """
+    most = int(wanted.sum(dim=1).max())
+    return wanted.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most]
+
+
+def _draw(probabilities: Tensor, params: MagnetParams, uniform: Tensor) -> Tensor:
+    """One token per frame from `[B, n, card]`, by one uniform number `[B, n]` each."""
+    card = probabilities.shape[-1]
     if params.top_p > 0.0:
-        ordered, indices = probabilities.sort(dim=-1, descending=True)
-        before = ordered.cumsum(dim=-1) - ordered
-        kept = torch.zeros_like(probabilities).scatter_(-1, indices, ordered.masked_fill(before > params.top_p, 0.0))
-    elif 0 < params.top_k < probabilities.shape[-1]:
+        kept = _most_probable(probabilities, params.top_p)
+    elif 0 < params.top_k < card:
         smallest = probabilities.topk(params.top_k, dim=-1).values[..., -1:]
         kept = probabilities.masked_fill(probabilities < smallest, 0.0)
     else:
         kept = probabilities
-    uniform = torch.stack([torch.rand(kept.shape[1], generator=generator) for generator in generators])
     precise = torch.float32 if kept.device.type == "mps" else torch.float64
     cumulative = kept.cumsum(dim=-1, dtype=precise)
     threshold = uniform.to(cumulative)[..., None] * cumulative[..., -1:]
     # A uniform number below 1 times the total stays below it, and a ruled-out token has no width to be hit.
-    return (cumulative <= threshold).sum(dim=-1).clamp_(max=kept.shape[-1] - 1)
+    return (cumulative <= threshold).sum(dim=-1).clamp_(max=card - 1)
+
+
+def _most_probable(probabilities: Tensor, share: float) -> Tensor:
+    """`[..., card]` with the tokens set to 0 before which, in falling order, more than `share` has been reached.
+
+    Of equally probable tokens all are kept or none.
+    """
+    if probabilities.device.type == "cpu":
+        # Only the values are needed, and numpy sorts those ten times as fast as torch sorts values with indices.
+        rising = torch.from_numpy(np.sort(probabilities.numpy(), axis=-1))
+    else:
+        rising = probabilities.sort(dim=-1).values
+    ordered = rising.flip(-1)
+    n_kept = (ordered.cumsum(dim=-1) - ordered <= share).sum(dim=-1, keepdim=True)
+    return probabilities.masked_fill(probabilities < ordered.gather(-1, n_kept - 1), 0.0)

@@ -54,21 +54,25 @@ class MagnetNetwork(nn.Module):
             return [None] * len(self.layers)
         return [layer.cross_attn.keys_values(condition) for layer in self._layers()]  # type: ignore[union-attr]
 
-    def forward(self, codes: Tensor, stage: int, keys_values: list[Tensor | None]) -> Tensor:
+    def forward(self, codes: Tensor, stage: int, keys_values: list[Tensor | None],
+                frames: Tensor | None = None) -> Tensor:
         """Logits of one codebook.
 
         Args:
             codes: int64 `[B, K, T]`, entries 0 .. card, card = masked.
             stage: the codebook.
             keys_values: from `keys_values`.
+            frames: int64 `[B, n]`, the frames whose logits are wanted; None = all.
 
         Returns:
-            `[B, T, card]`.
+            `[B, n, card]`.
         """
         x = add_positions(self.emb(codes), self.config.lm.max_period)
         mask = None if stage == 0 else local_mask(codes.shape[-1], self.config.subcodes_context, x.device)
         for layer, source in zip(self._layers(), keys_values, strict=True):
             x = layer.whole(x, source, mask)
+        if frames is not None:
+            x = x.gather(1, frames[..., None].expand(-1, -1, x.shape[-1]))
         bias = None if self.heads.bias is None else self.heads.bias[stage]
         # Only the head of this stage: the others would cost as much again and are not looked at.
         return F.linear(self.out_norm(x), self.heads.weight[stage], bias)

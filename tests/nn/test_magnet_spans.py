@@ -51,9 +51,9 @@ def test_overlapping_spans_come_close_to_the_wanted_number(frames: int, span: in
 
 
 def test_a_prompt_is_never_masked_again() -> None:
-    def logits(codes: torch.Tensor, stage: int) -> torch.Tensor:
+    def logits(codes: torch.Tensor, stage: int, frames: torch.Tensor) -> torch.Tensor:
         assert (codes[:, :, :7] == 3).all(), "the network was shown a masked prompt"
-        return torch.randn(codes.shape[0], codes.shape[2], 9, generator=torch.Generator().manual_seed(stage))
+        return torch.randn(*frames.shape, 9, generator=torch.Generator().manual_seed(stage))
 
     prompt = torch.full((2, 2, 7), 3)
     for name in ("nonoverlap", "stride1"):
@@ -68,9 +68,9 @@ def test_a_prompt_is_never_masked_again() -> None:
 def test_what_was_not_masked_stays(name: str, span: int) -> None:
     seen: list[torch.Tensor] = []
 
-    def logits(codes: torch.Tensor, stage: int) -> torch.Tensor:
+    def logits(codes: torch.Tensor, stage: int, frames: torch.Tensor) -> torch.Tensor:
         seen.append(codes.clone())
-        return torch.randn(1, codes.shape[2], 5, generator=torch.Generator().manual_seed(len(seen)))
+        return torch.randn(*frames.shape, 5, generator=torch.Generator().manual_seed(len(seen)))
 
     params = MagnetParams((8,), span_arrangement=name, temperature=1.0)
     generate(logits, torch.zeros(1, 1, 0, dtype=torch.long), 30, params, mask_token=5, span=span, seeds=[1],

@@ -97,8 +97,10 @@ class MagnetModel:
                 progress(new_frames * done // total, new_frames)
             done += 1
 
-        def logits(codes: Tensor, stage: int) -> Tensor:
-            return self._network(torch.cat([codes, codes]) if guided else codes, stage, keys_values)  # type: ignore[no-any-return]
+        def logits(codes: Tensor, stage: int, frames: Tensor) -> Tensor:
+            if guided:
+                codes, frames = torch.cat([codes, codes]), torch.cat([frames, frames])
+            return self._network(codes, stage, keys_values, frames)  # type: ignore[no-any-return]
 
         made = generate(logits, prompt, prompt.shape[-1] + new_frames, params, mask_token=self._network.mask_token,
                         span=self._network.config.span_len, seeds=[request.seed or 0 for request in requests],
