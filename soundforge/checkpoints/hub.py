@@ -54,11 +54,15 @@ def resolve(name: str, say: Say | None = None) -> Path:
 
 
 def pull(name: str, say: Say | None = None) -> Path:
-    """As `resolve`, and fetches the companions (text encoder, codec) that the checkpoint needs beside it."""
+    """As `resolve`, and fetches what the checkpoint needs beside it: text encoder, codec, JASCO's chord table."""
     folder = resolve(name, say)
     entry = catalog.find(name)
     for companion in entry.companions if entry is not None else ():
         resolve(companion, say)
+    if entry is not None and "chords" in entry.slots:
+        from soundforge.checkpoints.jasco_chords import pull_chord_table
+
+        pull_chord_table(say or _to_stderr)
     return folder
 
 

@@ -232,8 +232,8 @@ def test_it_says_that_it_cannot_continue(case: Case) -> None:
 def test_symbols_without_a_table_say_what_is_missing(case: Case, golden: Path) -> None:
     if any((golden / name).exists() for name in ("chord_to_index_mapping.json", "chord_to_index_mapping.pkl")):
         pytest.skip("the case has a table")
-    with pytest.raises(ConditionError, match=r"no table .* put AudioCraft's chord_to_index_mapping.pkl into"):
-        case.engine.generate("x", conditions={"chords": "C@0"}, condition_options={"chords": {"table": None}})
+    with pytest.raises(ConditionError, match=r"no table .* put AudioCraft's assets/chord_to_index_mapping.pkl into"):
+        case.engine.generate("x", conditions={"chords": "Em@0"}, condition_options={"chords": {"table": None}})
 
 
 @with_melody

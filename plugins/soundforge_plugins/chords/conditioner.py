@@ -11,12 +11,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from soundforge.checkpoints.jasco_chords import TABLE_NAMES, ChordTable, find_chord_table, read_chord_table
-from soundforge.chord_names import NO_CHORD, checked_track, parse_track
+from soundforge.checkpoints.jasco_chords import (
+    KNOWN_ROWS,
+    PUBLISHED_CARD,
+    TABLE_NAMES,
+    ChordTable,
+    find_chord_table,
+    read_chord_table,
+    user_folder,
+)
+from soundforge.chord_names import NO_CHORD, checked_track, parse_chord, parse_track
 from soundforge.errors import CheckpointError, ConditionError
 from soundforge.interfaces import Condition, ConditionContext, ConditionerSetup, Host
 from soundforge.midi_notes import read_notes
 from soundforge_plugins.chords.from_notes import chords_of
+
+_ANY_JASCO = "facebook/jasco-chords-drums-400M"
 
 
 class ChordsConditioner:
@@ -95,11 +105,34 @@ class ChordsConditioner:
             return read_chord_table(Path(own), self.card)
         if self._table is None:
             self._table = find_chord_table(self._folders, self.card)
+        if self._table is None and self.card == PUBLISHED_CARD:
+            return _PartialTable(self._missing())
         if self._table is None:
-            place = self._folders[0] if self._folders else "its folder"
-            raise ConditionError(f"condition {self._name!r} came as symbols, but the checkpoint has no table that says "
-                                 f"which symbol is which row; put AudioCraft's {TABLE_NAMES[1]} into {place}")
+            raise ConditionError(self._missing())
         return self._table
+
+    def _missing(self) -> str:
+        place = self._folders[0] if self._folders else "its folder"
+        return (f"condition {self._name!r} came as symbols, but the checkpoint has no table that says which symbol is "
+                f"which row; run `soundforge pull {_ANY_JASCO}`, or put AudioCraft's assets/{TABLE_NAMES[1]} into "
+                f"{place}")
+
+
+class _PartialTable(ChordTable):
+    """The few rows that are known without the published table; any other symbol says how to get it."""
+
+    def __init__(self, missing: str) -> None:
+        super().__init__(KNOWN_ROWS, "what is documented")
+        self._missing = missing
+
+    def row(self, symbol: str) -> int:
+        chord = parse_chord(symbol)  # what is no chord at all is told first
+        if chord is not None and chord not in {parse_chord(known) for known in self.rows}:
+            raise ConditionError(f"{self._missing} (without it only {', '.join(self.rows)} are known, not {symbol!r})")
+        return super().row(symbol)
+
+    def nearest(self, symbol: str) -> str:
+        return symbol  # no simplification to the few: `row` tells what is missing
 
 
 def frame_rows(track: Sequence[tuple[int, float]], before: int, n_frames: int, frame_rate_hz: float) -> Tensor:
@@ -134,9 +167,7 @@ def make_chords_conditioner(host: Host, setup: ConditionerSetup) -> ChordsCondit
         found = None if embedding is None else list(embedding.shape)
         raise CheckpointError(f"slot {setup.slot.name!r} takes chord embeddings of width {setup.slot.width}, but the "
                               f"checkpoint's have shape {found}; expected emb.weight [chords + 1, {setup.slot.width}]")
-    import platformdirs
-
-    folders = [platformdirs.user_data_path("soundforge") / "jasco"]
+    folders = [user_folder()]
     if setup.folder is not None:
         folders.insert(0, setup.folder)
     return ChordsConditioner(embedding.float().to(setup.device), folders, setup.slot.name)
