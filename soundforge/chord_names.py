@@ -108,11 +108,16 @@ def name_chord(pitches: Collection[int]) -> str | None:
     return None if best is None else str(best[1])
 
 
-def parse_track(text: str, bpm: float | None) -> list[tuple[str, float]]:
+def parse_track(text: str, bpm: float | None, seconds: float = math.inf) -> list[tuple[str, float]]:
     """Chords in time from text such as `"C@0 G@2 Am@4.5"`: symbol, @, start in seconds (or in beats: `G@4b`).
 
+    Args:
+        bpm: tempo of the beats.
+        seconds: chords given in beats that start then or later are left out: how many fit depends on the tempo, so a
+            phrase may well be longer than a clip. Times in seconds are as they are.
+
     Raises:
-        ConditionError: not of this form, or beats without a tempo.
+        ConditionError: not of this form, beats without a tempo, or nothing left.
     """
     chords = []
     for token in re.split(r"[\s,;]+", text.strip()):
@@ -126,7 +131,13 @@ def parse_track(text: str, bpm: float | None) -> list[tuple[str, float]]:
             time = float(match[2])
         except ValueError as error:
             raise ConditionError(f"chord {token!r} has no usable start time, expected one such as C@1.5") from error
-        chords.append((match[1], time * 60.0 / bpm if match[3] == "b" and bpm is not None else time))
+        if match[3] != "b" or bpm is None:
+            chords.append((match[1], time))
+        elif time * 60.0 / bpm < seconds:
+            chords.append((match[1], time * 60.0 / bpm))
+    if not chords:
+        raise ConditionError(f"chords came as {text[:60]!r}, all of them at or after {seconds:g} s at {bpm:g} bpm; "
+                             "expected some that start earlier")
     return chords
 
 

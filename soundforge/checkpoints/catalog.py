@@ -18,10 +18,10 @@ class CatalogEntry:
 
     Args:
         name: on the hub.
-        kind: "language model", "codec", "flow matching" or "masked decoding".
+        kind: "language model", "codec", "decoder", "flow matching" or "masked decoding".
         summary: one line.
-        parameters_millions: of the language model, or of the codec.
-        download_gb: what `pull` fetches, companions included.
+        parameters_millions: of the language model, or of the codec; None = not known.
+        download_gb: what `pull` fetches, companions included; None = not known.
         licence: of the weights.
         sample_rate: Hz.
         channels: of the audio.
@@ -34,8 +34,8 @@ class CatalogEntry:
     name: str
     kind: str
     summary: str
-    parameters_millions: int
-    download_gb: float
+    parameters_millions: int | None
+    download_gb: float | None
     licence: str
     sample_rate: int
     channels: int
@@ -84,6 +84,8 @@ _ENTRIES = (
                  "see the model card", 24000, 1),
     CatalogEntry("facebook/encodec_48khz", "codec", "EnCodec, stereo music, up to 16 codebooks, 150 Hz", 15, 0.08,
                  "see the model card", 48000, 2),
+    CatalogEntry("facebook/multiband-diffusion", "decoder", "diffusion decoder for EnCodec at 32 and 24 kHz (--decoder "
+                 "mbd)", None, None, NON_COMMERCIAL, 32000, 1),
     CatalogEntry("descript/dac_16khz", "codec", "Descript Audio Codec, 12 codebooks, 50 Hz", 74, 0.3, "MIT", 16000, 1),
     CatalogEntry("descript/dac_24khz", "codec", "Descript Audio Codec, 32 codebooks, 75 Hz", 75, 0.3, "MIT", 24000, 1),
     CatalogEntry("descript/dac_44khz", "codec", "Descript Audio Codec, 9 codebooks, 86 Hz", 77, 0.31, "MIT", 44100, 1),

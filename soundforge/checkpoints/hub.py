@@ -138,7 +138,8 @@ def licence_line(name: str) -> str:
     if entry is None:
         return f"fetching {name}; see https://huggingface.co/{name} for its licence"
     limits = "" if entry.commercial_use else " (no commercial use)"
-    return f"fetching {name}, about {entry.download_gb:g} GB in all; licence of the weights: {entry.licence}{limits}"
+    size = "" if entry.download_gb is None else f", about {entry.download_gb:g} GB in all"
+    return f"fetching {name}{size}; licence of the weights: {entry.licence}{limits}"
 
 
 def _fetch(name: str, say: Say) -> Path:

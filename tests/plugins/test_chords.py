@@ -72,6 +72,11 @@ def test_beats_need_a_tempo() -> None:
     assert parse_track("C@0b, G@4b; Am@3s", 120.0) == [("C", 0.0), ("G", 2.0), ("Am", 3.0)]
     with pytest.raises(ConditionError, match="'G@4b' starts at a beat, but no tempo came"):
         parse_track("G@4b", None)
+    # A phrase may be longer than the clip: at this tempo the last chord is not reached.
+    assert parse_track("C@0b G@4b Am@8b", 120.0, 4.0) == [("C", 0.0), ("G", 2.0)]
+    assert parse_track("C@0 G@4.5", 120.0, 4.0) == [("C", 0.0), ("G", 4.5)]
+    with pytest.raises(ConditionError, match=r"all of them at or after 2 s at 60 bpm"):
+        parse_track("C@2b", 60.0, 2.0)
 
 
 def test_chords_of_notes_hold_until_the_next_and_skip_slips() -> None:

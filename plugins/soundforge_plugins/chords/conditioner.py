@@ -70,7 +70,7 @@ class ChordsConditioner:
                                      "three notes that sound together")
             value = heard
         elif isinstance(value, str):
-            value = parse_track(value, context.bpm)
+            value = parse_track(value, context.bpm, seconds)
         elif isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str):
             value = [value]
         if not isinstance(value, (list, tuple)):
