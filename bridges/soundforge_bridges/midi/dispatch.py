@@ -10,6 +10,7 @@ from typing import Any
 
 from soundforge import RequestError, SoundForgeError
 from soundforge.requests import CaptureEvent, Event
+from soundforge_bridges.midi.chords import CONDITION, ChordTrack
 from soundforge_bridges.midi.map import TOP, MidiMap, NoteAction, Scale
 from soundforge_bridges.port import SessionPort
 
@@ -32,6 +33,7 @@ class Dispatcher:
         self._capturing = False
         self._held: set[tuple[int, int]] = set()
         self._controls: dict[tuple[int, int], int] = {}
+        self._chords = None if midi_map.chords is None else ChordTrack(midi_map.chords)
 
     def on_event(self, event: Event) -> None:
         """From the session: whoever started or ended a capture, the toggle must know."""
@@ -41,9 +43,13 @@ class Dispatcher:
     def on_message(self, message: Any) -> None:
         """Carry out one `mido.Message`; anything that the map does not name is left alone."""
         channel = getattr(message, "channel", None)
-        if channel is None or self._map.channel not in (0, channel + 1):
+        if channel is None:
             return
         try:
+            if self._heard_as_chord(message, channel):
+                return
+            if self._map.channel not in (0, channel + 1):
+                return
             if message.type == "note_on" and message.velocity > 0:
                 self._note_on((channel, message.note), message.velocity)
             elif message.type in ("note_on", "note_off"):
@@ -55,8 +61,23 @@ class Dispatcher:
         except SoundForgeError as error:
             self._report(str(error))
 
+    def _heard_as_chord(self, message: Any, channel: int) -> bool:
+        """Whether the message is a note of the chords' channel; what it changes is told to the session."""
+        chosen = self._map.chords
+        if chosen is None or self._chords is None or channel + 1 != chosen.channel:
+            return False
+        if message.type == "note_on" and message.velocity > 0:
+            text = self._chords.note_on(message.note, self._session.transport().beat)
+            if text is not None:
+                self._session.set_condition(CONDITION, text)
+        elif message.type in ("note_on", "note_off"):
+            self._chords.note_off(message.note)
+        return message.type in ("note_on", "note_off")
+
     def release_held(self) -> None:
         """An input vanished: notes that were held on it will never be let go."""
+        if self._chords is not None:
+            self._chords.release_all()
         for key in tuple(self._held):
             try:
                 self._note_off(key)

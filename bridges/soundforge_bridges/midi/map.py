@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from soundforge.live.params import find_param
+from soundforge_bridges.midi.chords import ChordInput
 
 Curve = Literal["linear", "log"]
 TOP = 127
@@ -80,12 +81,14 @@ class MidiMap:
         notes: action by note number.
         controls: a parameter's scale, or an action's name, by controller number.
         programs: text by program number; programs that are not here pick from the settings' `presets`.
+        chords: where chords are played that become the condition `chords`, or None.
     """
 
     channel: int = 1
     notes: Mapping[int, NoteAction] = field(default_factory=dict)
     controls: Mapping[int, Scale | str] = field(default_factory=dict)
     programs: Mapping[int, str] = field(default_factory=dict)
+    chords: ChordInput | None = None
 
 
 DEFAULT = MidiMap(

@@ -17,6 +17,11 @@
 
     [programs]
     0 = "warm lo-fi drums"
+
+    [chords]
+    channel = 2                  # chords played there become the condition chords
+    beats = 16                   # of a phrase that goes round
+    grid = 1                     # in beats
 """
 
 from __future__ import annotations
@@ -29,9 +34,10 @@ from typing import Any
 
 from soundforge import RequestError, SettingsError
 from soundforge.live.params import find_param
+from soundforge_bridges.midi.chords import ChordInput
 from soundforge_bridges.midi.map import ACTIONS, DEFAULT, PADS, TOP, MidiMap, NoteAction, Scale
 
-_SECTIONS = ("channel", "default", "notes", "controls", "programs")
+_SECTIONS = ("channel", "default", "notes", "controls", "programs", "chords")
 
 
 def read_map(path: Path) -> MidiMap:
@@ -76,7 +82,7 @@ def parse_map(values: Mapping[str, Any]) -> MidiMap:
         if not isinstance(value, str):
             raise SettingsError(f"programs.{key} came as {value!r}, expected a text")
         programs[_key("programs", key)] = value
-    return MidiMap(channel, notes, controls, programs)
+    return MidiMap(channel, notes, controls, programs, _chords(_typed(values, "chords", dict, {})))
 
 
 def write_map(midi_map: MidiMap) -> str:
@@ -98,6 +104,9 @@ def write_map(midi_map: MidiMap) -> str:
     # A JSON string is a TOML basic string but for DEL and for escaped pairs of surrogates, so nothing more is escaped.
     lines += [f"{number} = {json.dumps(text, ensure_ascii=False).replace(chr(127), chr(92) + 'u007f')}"
               for number, text in sorted(midi_map.programs.items())]
+    if midi_map.chords is not None:
+        lines += ["", "[chords]", f"channel = {midi_map.chords.channel}", f"beats = {midi_map.chords.beats!r}",
+                  f"grid = {midi_map.chords.grid!r}"]
     return "\n".join(lines) + "\n"
 
 
@@ -148,6 +157,21 @@ def _control(where: str, value: Any) -> Scale | str:
     if curve == "log" and not (low > 0 and high > 0):
         raise SettingsError(f"{where} goes from {low:g} to {high:g} with curve log, expected both above 0")
     return Scale(param.name, low, high, curve)
+
+
+def _chords(table: Mapping[str, Any]) -> ChordInput | None:
+    if not table:
+        return None
+    if set(table) - {"channel", "beats", "grid"} or "channel" not in table:
+        raise SettingsError(f"chords came as {dict(table)!r}, expected channel, and perhaps beats and grid")
+    channel = _whole("chords.channel", table["channel"], 1, 16)
+    beats, grid = (table.get(name, default) for name, default in (("beats", 16.0), ("grid", 1.0)))
+    for name, value, high in (("beats", beats, 256), ("grid", grid, 64)):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= high:
+            raise SettingsError(f"chords.{name} came as {value!r}, expected a number of beats above 0, at most {high}")
+    if grid > beats:
+        raise SettingsError(f"chords.grid came as {grid:g}, expected at most the {beats:g} beats of the phrase")
+    return ChordInput(channel, float(beats), float(grid))
 
 
 def _key(section: str, key: str) -> int:
