@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from soundforge.audio import Waveform, read
+from soundforge.blend import Blend
 from soundforge.clip import Clip
 from soundforge.errors import (
     AudioError,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AudioError",
+    "Blend",
     "CancelToken",
     "CancelledError",
     "CheckpointError",

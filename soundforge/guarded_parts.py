@@ -12,7 +12,7 @@ from typing import Any
 from soundforge.audio import Waveform
 from soundforge.errors import AudioError
 from soundforge.guards import Guard
-from soundforge.interfaces import Condition, ConditionContext, Conditioner, Slot
+from soundforge.interfaces import BringsProjection, Condition, ConditionContext, Conditioner, Projection, Slot
 
 
 class GuardedConditioner:
@@ -58,6 +58,21 @@ class GuardedConditioner:
         return getattr(self._inner, name)
 
 
+class GuardedProjecting(GuardedConditioner):
+    """One that brings trained projection weights along."""
+
+    def projection(self) -> Projection:
+        """As the conditioner's."""
+        made: Projection = self.guard.call("projection", self._inner.projection)  # type: ignore[attr-defined]
+        return made
+
+
+def guarded_conditioner(inner: Conditioner, slot: Slot, guard: Guard) -> GuardedConditioner:
+    """A conditioner behind its guard; raises PluginError for what is none."""
+    kind = GuardedProjecting if isinstance(inner, BringsProjection) else GuardedConditioner
+    return kind(inner, slot, guard)
+
+
 class GuardedDecoder:
     """A decoder whose sound is checked."""
 
@@ -92,6 +107,13 @@ class GuardedCodec:
 
     def __init__(self, inner: Any, guard: Guard) -> None:
         self._inner, self.guard = inner, guard
+        # Not left to __getattr__: a protocol looks for them on the object itself.
+        self.sample_rate: int = inner.sample_rate
+        self.channels: int = inner.channels
+        self.frame_rate_hz: float = inner.frame_rate_hz
+        self.hop_length: int = inner.hop_length
+        self.n_codebooks: int = inner.n_codebooks
+        self.codebook_size: int = inner.codebook_size
 
     def encode(self, *arguments: Any, **keywords: Any) -> Any:
         return self.guard.call("encode", lambda: self._inner.encode(*arguments, **keywords))
@@ -118,6 +140,7 @@ class GuardedStream:
 
     def __init__(self, inner: Any, guard: Guard) -> None:
         self._inner, self._guard = inner, guard
+        self.lookahead_frames: int = inner.lookahead_frames
 
     def encode(self, samples: Any) -> Any:
         return self._guard.call("encode", lambda: self._inner.encode(samples))

@@ -56,7 +56,7 @@ class Guard:
         except (SoundForgeError, MemoryError):
             raise
         # Third-party code may raise anything; it must be told apart from our own failures.
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if "out of memory" in str(error).lower():
                 raise  # the machine's lack, not the plugin's fault
             text = " ".join(str(error).split())[:300]

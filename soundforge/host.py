@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from soundforge.audio import Waveform
 from soundforge.errors import CheckpointError, PluginError, RequestError
-from soundforge.guarded_parts import GuardedCodec, GuardedConditioner, GuardedDecoder, guarded_processor
+from soundforge.guarded_parts import GuardedCodec, GuardedDecoder, guarded_conditioner, guarded_processor
 from soundforge.guards import OWN_DISTRIBUTION, Guard
 from soundforge.interfaces import (
     Codec,
@@ -74,7 +74,7 @@ class PluginHost:
             raise PluginError(f"conditioner {name!r} {why}", origin.plugin, origin.version)
         with self._lock:
             made = self._build(registry, name, lambda: descriptor.factory(self, setup))
-        return GuardedConditioner(made, setup.slot, self._guard(registry, name))
+        return guarded_conditioner(made, setup.slot, self._guard(registry, name))
 
     def decoder(self, name: str, setup: DecoderSetup) -> Decoder:
         """A fresh decoder for one codec; raises `PluginError`, `CheckpointError`."""

@@ -13,9 +13,10 @@ from pathlib import Path
 import torch
 
 from soundforge.engine.model import LanguageModelRuntime
-from soundforge.errors import CheckpointError, RequestError, SettingsError
+from soundforge.errors import CheckpointError, ConditionError, PluginError, RequestError, SettingsError
 from soundforge.host import PluginHost
 from soundforge.interfaces import (
+    BringsProjection,
     Codec,
     Conditioner,
     ConditionerSetup,
@@ -25,7 +26,10 @@ from soundforge.interfaces import (
     LanguageModelParts,
     LoadOptions,
     Slot,
+    SlotWeights,
+    describe_slot,
 )
+from soundforge.nn.language_model import LanguageModel
 
 Model = LanguageModelRuntime | GenerativeModel
 
@@ -91,26 +95,77 @@ class ConditionerFinder:
         self._built: dict[tuple[str, str], Conditioner] = {}
         self._lock = threading.Lock()
 
+        """What feeds which slot, for the name of a slot or of a registered conditioner; None for any other.
+
+        Raises:
+            ConditionError: the conditioner of that name fits no slot of the model. PluginError, CheckpointError.
+        """
     def __call__(self, name: str) -> tuple[Slot, Conditioner, bool] | None:
         slots = {item.slot.name: item for item in self._parts.slots}
         registry = self._host.registries.conditioners
         if name in slots:
             item, conditioner = slots[name], slots[name].slot.conditioner
         elif name in registry:
-            fed = [slots[slot] for slot in registry[name].feeds if slot in slots]
-            if not fed:
-                return None
-            item, conditioner = fed[0], name
+            item, conditioner = self._slot_for(name), name
         else:
             return None
         key = (item.slot.name, conditioner)
         with self._lock:
             if key not in self._built:
+                width = parts.lm.config.d_model if isinstance(parts.lm, LanguageModel) else 0
                 parts = self._parts
                 setup = ConditionerSetup(item.slot, item.tensors, parts.folder, parts.layout, parts.config,
-                                         parts.codec, self._device)
-                self._built[key] = self._host.conditioner(conditioner, setup)
+                                         parts.codec, self._device, parts.name, width)
+                made = self._host.conditioner(conditioner, setup)
+                self._check_projection(conditioner, item.slot, made, width)
+                self._built[key] = made
             return item.slot, self._built[key], registry[conditioner].automatic
+    def _slot_for(self, name: str) -> SlotWeights:
+        """The slot that a registered conditioner feeds here: the first of the model's that fits, else its own."""
+        registry = self._host.registries.conditioners
+        descriptor, slots = registry[name], [item.slot for item in self._parts.slots]
+        fed = [item for item in self._parts.slots if not descriptor.misfit(item.slot)]
+        if fed:
+            return fed[0]
+        own = descriptor.brings
+        if own is not None and own.name not in {slot.name for slot in slots}:
+            if own.fuse == "concat" or (own.fuse == "cross" and not self._attends):
+                raise ConditionError(f"conditioner {name!r} of {registry.origin(name)} brings its own slot "
+                                     f"{describe_slot(own)}, which model {self._parts.name!r} has no way to take in; "
+                                     f"it takes sum, prepend{', cross' if self._attends else ''}")
+            return SlotWeights(own)
+        others = sorted(other for other, item in registry.items() if other != name
+                        and any(not item.misfit(slot) for slot in slots))
+        raise ConditionError(f"condition {name!r} came, but model {self._parts.name!r} has no slot for it; its slots: "
+                             f"{', '.join(map(describe_slot, slots)) or 'none'}; conditioner {name!r} of "
+                             f"{registry.origin(name)} feeds {descriptor.describe()}; conditioners for the model's "
+                             f"slots: {', '.join(others) or 'none is loaded'}")
+
+    @property
+    def _attends(self) -> bool:
+        return isinstance(self._parts.lm, LanguageModel) and self._parts.lm.config.cross_attention
+
+    def _check_projection(self, name: str, slot: Slot, made: Conditioner, d_model: int) -> None:
+        """Weights that the conditioner brings fit slot and network; one with a slot of its own must bring some."""
+        registry = self._host.registries.conditioners
+        origin = registry.origin(name)
+        if not isinstance(made, BringsProjection):
+            if slot not in [item.slot for item in self._parts.slots]:
+                raise PluginError(f"conditioner {name!r} declares a slot of its own, {describe_slot(slot)}, but has no "
+                                  "method projection() that gives its trained weights", origin.plugin, origin.version)
+            return
+        projection = made.projection()
+        weight, bias = getattr(projection, "weight", None), getattr(projection, "bias", None)
+        fits = isinstance(weight, torch.Tensor) and list(weight.shape) == [d_model, slot.width] and \
+            bool(torch.isfinite(weight).all())
+        fits = fits and (bias is None or (isinstance(bias, torch.Tensor) and list(bias.shape) == [d_model]
+                                          and bool(torch.isfinite(bias).all())))
+        if not fits:
+            came = list(weight.shape) if isinstance(weight, torch.Tensor) else type(weight).__name__
+            raise PluginError(f"the projection of conditioner {name!r} came as {came}, expected finite weights "
+                              f"[{d_model}, {slot.width}] from slot {slot.name!r} to model {self._parts.name!r} and a "
+                              f"bias [{d_model}] or None", origin.plugin, origin.version)
+
 
 
 class DecoderFinder:

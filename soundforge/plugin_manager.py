@@ -10,10 +10,11 @@ Environment: `SOUNDFORGE_PLUGINS=a,b` (entry-point or distribution names; may be
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib.util
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -45,6 +46,15 @@ class PluginInfo:
     error: str = ""
 
 
+@dataclass(frozen=True)
+class EventHook:
+    """A plugin's `on_event`; `call(event)` raises whatever the plugin raises."""
+
+    plugin: str
+    version: str
+    call: Callable[[Event], None]
+
+
 class PluginManager:
     """Loads plugins and keeps what they registered.
 
@@ -65,7 +75,6 @@ class PluginManager:
         self._pm.add_hookspecs(hookspecs)
         self._infos: dict[str, PluginInfo] = {}
         self._failures: list[PluginInfo] = []
-        self._event_failures: set[str] = set()
         self._disabled = set(disabled)
         self.limited_to = _limit(only)
         if os.environ.get(TRACE_VARIABLE):
@@ -187,24 +196,16 @@ class PluginManager:
 
     # --- afterwards -----------------------------------------------------------------------------------------
 
-    def emit(self, event: Event) -> list[str]:
-        """Call every `on_event` hook; gives one line for each plugin that failed for the first time.
-
-        Thread-safe: yes, when called from one worker thread. Realtime-safe: no.
-        """
-        lines = []
+    def event_hooks(self) -> list[EventHook]:
+        """What to call for each plugin that hears of events."""
+        hooks = []
         for plugin in self._pm.get_plugins():
-            name = self._pm.get_name(plugin) or "?"
-            if name in self._event_failures or "on_event" not in self._infos[name].hooks:
-                continue
-            others = [p for p in self._pm.get_plugins() if p is not plugin]
-            try:
-                self._pm.subset_hook_caller("on_event", remove_plugins=others)(event=event)
-            except Exception as error:
-                self._event_failures.add(name)
-                lines.append(f"plugin {name} {self._infos[name].version}: on_event raised {type(error).__name__}: "
-                             f"{error}; it is not called again")
-        return lines
+            info = self._infos[self._pm.get_name(plugin) or ""]
+            if "on_event" in info.hooks:
+                others = [p for p in self._pm.get_plugins() if p is not plugin]
+                caller = self._pm.subset_hook_caller("on_event", remove_plugins=others)
+                hooks.append(EventHook(info.name, info.version, functools.partial(_call_event, caller)))
+        return hooks
 
     def report(self) -> list[PluginInfo]:
         """Every plugin that was found, failed ones included, sorted by name."""
@@ -213,6 +214,10 @@ class PluginManager:
     def hooks(self) -> list[str]:
         """Names of all hooks."""
         return sorted(name for name in vars(self._pm.hook) if not name.startswith("_"))
+
+
+def _call_event(caller: Any, event: Event) -> None:
+    caller(event=event)
 
 
 def _limit(only: Sequence[str] | None) -> frozenset[str] | None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from soundforge.blend import Blend
 from soundforge.errors import CancelledError, RequestError
 from soundforge.processing import processor_calls
 
@@ -170,6 +171,8 @@ def describe_value(value: Any) -> Any:
         return [describe_value(v) for v in value]
     if isinstance(value, Mapping):
         return {str(k): describe_value(v) for k, v in value.items()}
+    if isinstance(value, Blend):
+        return {"blend": [describe_value(value.a), describe_value(value.b)], "amount": value.amount}
     samples = getattr(value, "samples", getattr(value, "waveform", None))
     if samples is not None:
         import hashlib

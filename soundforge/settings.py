@@ -107,6 +107,8 @@ def load_settings(flags: Mapping[str, Any] | None = None, *, environ: Mapping[st
                   file: Path | None = None) -> Settings:
     """Settings from file, environment and flags, the later ones winning.
 
+    plugin_seconds: float = _setting(10.0, number(0.1, 3600.0), "longest call of a third party's plugin, in seconds; "
+                                     "the job fails after it")
     Args:
         flags: values by setting name; None means "not given" and leaves the others' word.
         environ: instead of `os.environ`.

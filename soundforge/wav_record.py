@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from soundforge.blend import Blend
 from soundforge.clip import Clip
 from soundforge.errors import AudioError, InputError
 from soundforge.requests import GenerateRequest, SamplingParams
@@ -105,9 +106,18 @@ def request_from_record(value: Any, name: str) -> GenerateRequest:
         fields["sampling"] = SamplingParams(**fields.get("sampling", {}))
         for key in ("conditions", "condition_options", "guidance", "tags"):
             fields[key] = dict(fields.get(key, {}))
+        fields["conditions"] = {name: _as_blend(value) for name, value in fields["conditions"].items()}
         return GenerateRequest(**fields)
     except (AttributeError, TypeError, ValueError, InputError) as error:
         raise AudioError(f"{name!r} holds a damaged request ({error}); read its audio alone with sf.read") from error
+
+
+def _as_blend(value: Any) -> Any:
+    """A blend from its description, all else as it is."""
+    if isinstance(value, Mapping) and set(value) == {"blend", "amount"}:
+        a, b = value["blend"]
+        return Blend(a, b, value["amount"])
+    return value
 
 
 def _finite(value: Any) -> Any:

@@ -16,7 +16,6 @@ from soundforge.host import create_host
 from soundforge.interfaces import CodecDescriptor, ConditionerDescriptor, ModelFamilyDescriptor
 from soundforge.plugin_manager import PluginManager
 from soundforge.registry import Origin
-from soundforge.requests import NoticeEvent
 
 
 def codec(name: str = "tin_can") -> CodecDescriptor:
@@ -132,31 +131,6 @@ def test_an_unknown_part_lists_the_choices() -> None:
     manager.register(codec_plugin("tin_can", "paper_cup"), Origin("cans"))
     with pytest.raises(PluginError, match=r"no codec called 'tin_cn'; available: paper_cup, tin_can; did you mean"):
         manager.registries.codecs.require("tin_cn")
-
-
-def test_on_event_reaches_plugins_and_a_failing_one_is_reported_once() -> None:
-    heard: list[object] = []
-
-    class Good:
-        @staticmethod
-        @sf.hookimpl
-        def on_event(event):  # type: ignore[no-untyped-def]
-            heard.append(event)
-
-    class Bad:
-        @staticmethod
-        @sf.hookimpl
-        def on_event(event):  # type: ignore[no-untyped-def]
-            raise RuntimeError("deaf")
-
-    manager = empty_manager()
-    manager.register(Bad, Origin("bad", "bad-dist", "0.1"))
-    manager.register(Good, Origin("good"))
-    event = NoticeEvent("info", "hello")
-    (line,) = manager.emit(event)
-    assert "bad 0.1" in line and "deaf" in line
-    assert manager.emit(event) == []
-    assert heard == [event, event]
 
 
 def test_one_file_plugins(tmp_path: Path) -> None:

@@ -1,82 +1,45 @@
 """From what a user passes as conditions to the fused inputs of a batch.
 
 Two stages, as the contract of conditioners says: `prepare` checks values and does the slow work, once per item;
-`encode` gives features for all rows of a batch, in which null rows (for guidance) are padded jointly with the others.
+`encode` (see `PreparedConditions`) gives features for all rows of a batch, in which null rows (for guidance) are padded
+jointly with the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from soundforge.audio import Waveform
+from soundforge.blend import Blend
 from soundforge.clip import Clip
-from soundforge.engine.guidance import Sources
+from soundforge.engine.blending import PreparedBlend
+from soundforge.engine.prepared_conditions import PreparedConditions
 from soundforge.errors import ConditionError
-from soundforge.interfaces import Condition, ConditionContext, Conditioner, Slot
+from soundforge.interfaces import (
+    BringsProjection,
+    ConditionContext,
+    Conditioner,
+    Projection,
+    Slot,
+    describe_slot,
+)
 from soundforge.requests import GenerateRequest
 from soundforge.take import Take
 
 FindConditioner = Callable[[str], "tuple[Slot, Conditioner, bool] | None"]
-"""By a condition's name: the slot it feeds, the conditioner, and whether that is automatic; None if unknown."""
+"""By a condition's name: the slot it feeds, the conditioner, and whether that is automatic; None if unknown. A slot
+that the checkpoint does not have is the conditioner's own, with a projection of its own."""
 
+@dataclass(frozen=True)
+class Choice:
+    """What feeds a slot: the condition's name as the user said it, the slot, the conditioner, automatic or not."""
 
-@dataclass
-class PreparedConditions:
-    """Conditions of one batch, checked and ready to be encoded for any set of rows.
-
-    Args:
-        slots: in the checkpoint's order.
-        conditioners: by slot name.
-        values: by slot name, one prepared value per item; None = the null condition.
-        contexts: by slot name, of the batch's first item.
-        tail_frames: the largest delay.
-        fixed: names of slots whose features change neither with time nor with the window.
-        encoded: features of `fixed` slots that were encoded already, by slot name and rows.
-    """
-
-    slots: Sequence[Slot]
-    conditioners: Mapping[str, Conditioner]
-    values: Mapping[str, Sequence[Any]]
-    contexts: Mapping[str, ConditionContext]
-    tail_frames: int = 0
-    fixed: Sources = frozenset()
-    encoded: dict[tuple[str, tuple[Sources, ...]], Condition] = field(default_factory=dict)
-
-    @property
-    def batch_size(self) -> int:
-        return max((len(v) for v in self.values.values()), default=1)
-
-    @property
-    def active(self) -> Sources:
-        """Slots that at least one item has a value for."""
-        return frozenset(name for name, values in self.values.items() if any(v is not None for v in values))
-
-    @property
-    def unguided(self) -> Sources:
-        """Slots that stay on in the null row: their option `guided` is False."""
-        return frozenset(slot.name for slot in self.slots if not slot.options.get("guided", True))
-
-    def encode(self, rows: Sequence[Sources]) -> dict[str, Condition]:
-        """Features by slot name, each with `len(rows) * batch_size` rows: all items of row 0, then of row 1, ..."""
-        out: dict[str, Condition] = {}
-        for slot in self.slots:
-            key = (slot.name, tuple(rows))
-            if key not in self.encoded:
-                prepared = [value if slot.name in row else None for row in rows for value in self.values[slot.name]]
-                context = self.contexts[slot.name]
-                if slot.fuse == "sum":
-                    # Late codebooks draw the last frames at positions beyond them; their features are real ones, so
-                    # that a longer request begins with what a shorter one gives.
-                    context = replace(context, n_frames=context.n_frames + self.tail_frames)
-                features = self.conditioners[slot.name].encode(prepared, context)
-                if slot.name not in self.fixed:
-                    out[slot.name] = features
-                    continue
-                self.encoded[key] = features
-            out[slot.name] = self.encoded[key]
-        return out
+    name: str
+    slot: Slot
+    conditioner: Conditioner
+    automatic: bool
 
 
 class ConditionBank:
@@ -96,6 +59,7 @@ class ConditionBank:
         self.slots = tuple(slots)
         self._find = find
         self._tail_frames = tail_frames
+        self._projections: dict[tuple[str, Conditioner], Projection | None] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -122,7 +86,8 @@ class ConditionBank:
 
     def prepare(self, values: Sequence[Mapping[str, Any]], contexts: Sequence[ConditionContext],
                 options: Sequence[Mapping[str, Mapping[str, Any]]],
-                previous: PreparedConditions | None = None) -> PreparedConditions:
+                previous: PreparedConditions | None = None,
+                changed: Collection[str] | None = None) -> PreparedConditions:
         """Check and prepare the values of a batch, one mapping (see `collect`) per item.
 
         Args:
@@ -130,6 +95,8 @@ class ConditionBank:
             contexts: of the window.
             options: `condition_options`.
             previous: the same values prepared for an earlier window: only what is made from the context is anew.
+            changed: `previous` is of this very window, and the conditions of these names have other values than there:
+                only those are anew.
 
         Raises:
             ConditionError: a condition that the model has no slot for, two for one slot, or a bad value.
@@ -139,35 +106,61 @@ class ConditionBank:
         prepared: dict[str, list[Any]] = {}
         conditioners: dict[str, Conditioner] = {}
         timeless: set[str] = set()
+        kept: set[str] = set()
+        ends_kept: set[str] = set()
         own_contexts: dict[str, ConditionContext] = {}
-        for slot in self.slots:
-            name, conditioner, automatic = chosen[slot.name]
-            conditioners[slot.name] = conditioner
-            row: list[Any] = []
-            if previous is not None and not automatic:
-                prepared[slot.name] = list(previous.values[slot.name])
-                own_contexts[slot.name] = replace(contexts[0], options=previous.contexts[slot.name].options)
-                if slot.name in previous.fixed:
-                    timeless.add(slot.name)
+        projections: dict[str, Projection] = {}
+        slots = [choice.slot for choice in chosen.values()]
+        for slot_name, choice in chosen.items():
+            conditioners[slot_name] = choice.conditioner
+            projection = self._projection(choice)
+            if projection is not None:
+                projections[slot_name] = projection
+            old = None if previous is None or slot_name not in previous.values else previous
+            if old is not None and changed is not None:
+                anew = bool({slot_name, choice.name, old.said[slot_name]} & set(changed))
+            else:
+                anew = old is None or choice.automatic
+            if old is not None and not anew:
+                prepared[slot_name] = list(old.values[slot_name])
+                options_now = old.contexts[slot_name].options
+                own_contexts[slot_name] = replace(contexts[0], options=options_now)
+                if slot_name in old.fixed:
+                    timeless.add(slot_name)
+                if slot_name in old.fixed or changed is not None:
+                    kept.add(slot_name)
                 continue
-            for item, context, option in zip(values, contexts, options, strict=True):
-                own = replace(context, options=option.get(name, option.get(slot.name, {})))
-                own_contexts.setdefault(slot.name, own)
-                if name in item or automatic:
-                    row.append(conditioner.prepare(_as_audio(item.get(name)), own))
-                else:
-                    row.append(None)
-            prepared[slot.name] = row
-            if not (automatic or slot.fuse == "sum" or slot.frame_rate_hz
-                    or any(isinstance(_as_audio(item.get(name)), Waveform) for item in values)):
-                timeless.add(slot.name)
-        encoded = dict(previous.encoded) if previous is not None else {}
-        return PreparedConditions(self.slots, conditioners, prepared, own_contexts, self._tail_frames,
-                                  frozenset(timeless), encoded)
+            prepared[slot_name], own_contexts[slot_name] = _prepare_row(choice, values, contexts, options, old)
+            if old is not None and changed is not None and _same_ends(prepared[slot_name], old.values[slot_name]):
+                ends_kept.add(slot_name)
+            if not (choice.automatic or choice.slot.fuse == "sum" or choice.slot.frame_rate_hz
+                    or any(_is_audio(item.get(choice.name)) for item in values)):
+                timeless.add(slot_name)
+        encoded = {} if previous is None else {
+            key: features for key, features in previous.encoded.items()
+            if key[0] in kept or (key[0] in ends_kept and key[2])}
+        return PreparedConditions(slots, conditioners, prepared, own_contexts, self._tail_frames,
+                                  frozenset(timeless), encoded, {slot: choice.name for slot, choice in chosen.items()},
+                                  projections, self._knows,
+                                  frozenset(slot for slot, choice in chosen.items() if choice.automatic))
 
-    def _choose(self, names: Iterable[str]) -> dict[str, tuple[str, Conditioner, bool]]:
-        """Per slot: the condition name that feeds it, the conditioner, automatic or not."""
-        chosen: dict[str, tuple[str, Conditioner, bool]] = {}
+    def _knows(self, name: str) -> bool:
+        try:
+            return self._find(name) is not None
+        except ConditionError:
+            return True  # a registered conditioner that does not fit this model: its weight has nothing to act on
+
+    def _projection(self, choice: Choice) -> Projection | None:
+        """The weights that a conditioner brings along, asked for once; the finder has checked them."""
+        key = (choice.slot.name, choice.conditioner)
+        if key not in self._projections:
+            brings = isinstance(choice.conditioner, BringsProjection)
+            self._projections[key] = choice.conditioner.projection() if brings else None  # type: ignore[attr-defined]
+        return self._projections[key]
+
+    def _choose(self, names: Iterable[str]) -> dict[str, Choice]:
+        """Per slot, in order, what feeds it."""
+        chosen: dict[str, Choice] = {}
         for name in dict.fromkeys(names):
             found = self._find(name)
             if found is None:
@@ -175,17 +168,17 @@ class ConditionBank:
                                      f"its slots: {self._describe_slots()}")
             slot, conditioner, automatic = found
             if slot.name in chosen:
-                raise ConditionError(f"conditions {chosen[slot.name][0]!r} and {name!r} both feed the slot "
+                raise ConditionError(f"conditions {chosen[slot.name].name!r} and {name!r} both feed the slot "
                                      f"{slot.name!r} of model {self.model!r}; give one of them")
-            chosen[slot.name] = (name, conditioner, automatic)
+            chosen[slot.name] = Choice(name, slot, conditioner, automatic)
         for slot in self.slots:
             if slot.name not in chosen:
                 found = self._find(slot.name)
                 if found is None:
                     raise ConditionError(f"slot {slot.name!r} of model {self.model!r} has no conditioner; expected "
                                          f"the registered conditioner {slot.conditioner!r}")
-                chosen[slot.name] = (slot.name, found[1], found[2])
-        return chosen
+                chosen[slot.name] = Choice(slot.name, slot, found[1], found[2])
+        return {name: chosen[name] for name in dict.fromkeys([*self.names, *chosen])}
 
     def _check_options(self, options: Sequence[Mapping[str, Mapping[str, Any]]]) -> None:
         for name in {name for item in options for name in item}:
@@ -194,7 +187,50 @@ class ConditionBank:
                                      f"it; its slots: {self._describe_slots()}")
 
     def _describe_slots(self) -> str:
-        return ", ".join(f"{s.name} ({s.fuse}, width {s.width})" for s in self.slots) or "it takes no conditions"
+        return ", ".join(describe_slot(slot) for slot in self.slots) or "it takes no conditions"
+
+
+def _prepare_row(choice: Choice, values: Sequence[Mapping[str, Any]], contexts: Sequence[ConditionContext],
+                 options: Sequence[Mapping[str, Mapping[str, Any]]],
+                 old: PreparedConditions | None) -> tuple[list[Any], ConditionContext]:
+    """One prepared value per item, and the context of the first."""
+    name, slot = choice.name, choice.slot.name
+    row: list[Any] = []
+    first: ConditionContext | None = None
+    for index, (item, context, option) in enumerate(zip(values, contexts, options, strict=True)):
+        own = replace(context, options=option.get(name, option.get(slot, {})))
+        first = first or own
+        row.append(_prepare_one(choice, item, own, None if old is None else old.values[slot][index]))
+    assert first is not None
+    return row, first
+
+
+def _prepare_one(choice: Choice, item: Mapping[str, Any], context: ConditionContext, old: Any) -> Any:
+    """One item's value, prepared; of a blend whose ends were prepared before only the amount is taken."""
+    value, prepare = item.get(choice.name), choice.conditioner.prepare
+    if isinstance(value, Blend):
+        if isinstance(old, PreparedBlend) and _same(old.source.a, value.a) and _same(old.source.b, value.b):
+            return replace(old, amount=value.amount, source=value)
+        a, b = (None if _is_nothing(end) and not choice.automatic else prepare(_as_audio(end), context)
+                for end in (value.a, value.b))
+        return PreparedBlend(a, b, value.amount, value)
+    return prepare(_as_audio(value), context) if choice.name in item or choice.automatic else None
+
+
+def _same(one: Any, other: Any) -> bool:
+    return one is other or (isinstance(one, str) and isinstance(other, str) and one == other)
+
+
+def _same_ends(new: Sequence[Any], old: Sequence[Any]) -> bool:
+    """Whether two rows of prepared values differ in amounts only."""
+    return len(new) == len(old) and all(
+        (isinstance(one, PreparedBlend) and isinstance(other, PreparedBlend) and one.a is other.a and one.b is other.b)
+        or (one is None and other is None) for one, other in zip(new, old, strict=True))
+
+
+def _is_audio(value: Any) -> bool:
+    ends = (value.a, value.b) if isinstance(value, Blend) else (value,)
+    return any(isinstance(_as_audio(end), Waveform) for end in ends)
 
 
 def _as_audio(value: Any) -> Any:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from soundforge.errors import ConditionError, PluginError
-from soundforge.interfaces import Condition, SlotWeights
+from soundforge.interfaces import Condition, Projection, Slot, SlotWeights
 from soundforge.nn.language_model import FusedInputs
 
 
@@ -48,13 +48,16 @@ class Fuser:
                              None if item.bias is None else item.bias.to(device, dtype))
             for item in slots}
 
-    def project(self, name: str, condition: Condition) -> Tensor:
+    def project(self, name: str, condition: Condition, own: Projection | None = None) -> Tensor:
         """Features `[B, L, W]` to `[B, L, d_model]`, zero where the mask is False.
+
+        Args:
+            own: weights that the conditioner brought along, instead of the checkpoint's.
 
         Raises:
             PluginError: the conditioner gave another width or rank than its slot takes.
         """
-        weight, bias = self._projections[name]
+        weight, bias = self._projections[name] if own is None else self._placed(own)
         values, mask = condition.values, condition.mask
         width = self.d_model if weight is None else weight.shape[1]
         if values.ndim != 3 or values.shape[-1] != width or mask.shape != values.shape[:2]:
@@ -66,11 +69,18 @@ class Fuser:
         # where, not *: a feature that is not finite must not leak through its mask (NaN * 0 is NaN).
         return torch.where(mask.to(values.device, torch.bool)[..., None], values, values.new_zeros(()))
 
-    def fuse(self, conditions: Mapping[str, Condition], n_positions: int, frame_rate_hz: float) -> FusedInputs:
+    def _placed(self, own: Projection) -> tuple[Tensor, Tensor | None]:
+        to = {"device": self._device, "dtype": self._dtype}
+        return own.weight.to(**to), None if own.bias is None else own.bias.to(**to)  # type: ignore[call-overload]
+
+    def fuse(self, conditions: Mapping[str, Condition], n_positions: int, frame_rate_hz: float,
+             slots: Sequence[Slot] | None = None, own: Mapping[str, Projection] | None = None) -> FusedInputs:
         """Place the conditions of a batch.
 
         Args:
             conditions: by slot name, one for each slot, all with the same number of rows.
+            slots: the checkpoint's, and behind them those that conditioners brought along; None = the checkpoint's.
+            own: by slot name, weights that conditioners brought along.
             n_positions: S, positions of the delayed sequence that summed slots are laid out for.
             frame_rate_hz: of the codes.
         """
@@ -78,17 +88,17 @@ class Fuser:
         cross: list[Tensor] = []
         masks: list[Tensor] = []
         total: Tensor | None = None
-        for item in self.slots:
-            name = item.slot.name
-            values = self.project(name, conditions[name])
-            if item.slot.fuse == "prepend":
+        for slot in slots if slots is not None else [item.slot for item in self.slots]:
+            name = slot.name
+            values = self.project(name, conditions[name], (own or {}).get(name))
+            if slot.fuse == "prepend":
                 prepend.append(values)
-            elif item.slot.fuse == "cross":
+            elif slot.fuse == "cross":
                 cross.append(values)
                 mask = conditions[name].mask.to(values.device, torch.bool)
-                masks.append(mask if self._mask_cross[name] else torch.ones_like(mask))
+                masks.append(mask if self._mask_cross.get(name, True) else torch.ones_like(mask))
             else:
-                laid_out = lay_out_frames(values, n_positions, item.slot.frame_rate_hz or frame_rate_hz, frame_rate_hz)
+                laid_out = lay_out_frames(values, n_positions, slot.frame_rate_hz or frame_rate_hz, frame_rate_hz)
                 total = laid_out if total is None else total + laid_out
         cross_mask = torch.cat(masks, dim=1) if masks else None
         if cross_mask is not None and bool(cross_mask.all()):

@@ -7,7 +7,7 @@ end of the one before it as prompt; it advances by a stride; the last one is as 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from soundforge.audio import Waveform
-from soundforge.engine.conditions import PreparedConditions
 from soundforge.engine.model import LanguageModelRuntime
+from soundforge.engine.prepared_conditions import PreparedConditions
 from soundforge.engine.sampling import UniformStream
 from soundforge.engine.window import Window
-from soundforge.errors import InputError, RequestError
+from soundforge.errors import RequestError
 from soundforge.requests import CancelToken, GenerateRequest, SamplingParams
 
 Progress = Callable[[int, int], None]
@@ -73,6 +73,7 @@ class Generation:
         self._prompt_frames = prompt.shape[-1]
         self.done_frames = 0
         self._stopped = False
+        self._own_conditions = prefilled is None  # else those of the capture, which knew nothing of this request
         self._window = self._open(prompt, prefilled)
         self._handed_out = self._prompt_frames  # frames of the current window
 
@@ -158,8 +159,8 @@ class Generation:
             return Window(self.runtime.decoder, self._prepare(n_frames, prompt.shape[-1]), self._sampling,
                           self._weights, prompt, n_frames, self._streams)
 
-    def _prepare(self, n_frames: int, prompt_frames: int,
-                 previous: PreparedConditions | None = None) -> PreparedConditions:
+    def _prepare(self, n_frames: int, prompt_frames: int, previous: PreparedConditions | None = None,
+                 changed: Collection[str] | None = None) -> PreparedConditions:
         rate = self.runtime.codec.frame_rate_hz
         total = self._total
         long = total is None or total > self._window_frames
@@ -167,7 +168,9 @@ class Generation:
         return self.runtime.prepare(self._values, self.requests, n_frames=n_frames, prompt_frames=prompt_frames,
                                     first_new_seconds=new_before / rate, prompt=self._prompt_audio,
                                     window_start_frames=self._offset if long else None,
-                                    window_seconds=self._window_seconds, previous=previous)
+                                    window_seconds=self._window_seconds,
+                                    new_start_frames=self._prompt_frames - self._offset, previous=previous,
+                                    changed=changed)
 
     def _shift(self) -> None:
         """The next window: its prompt is the end of the last one."""
@@ -185,6 +188,7 @@ class Generation:
             conditions = self._prepare(n_frames, prompt.shape[-1], previous)
             self._window = Window(self.runtime.decoder, conditions, self._sampling, self._weights, prompt, n_frames,
                                   self._streams)
+        self._own_conditions = True
         self._handed_out = prompt.shape[-1]
 
     # --- changes while it runs ------------------------------------------------------------------------------
@@ -214,9 +218,11 @@ class Generation:
         try:
             with self.runtime.lock:
                 if conditions is not None:
-                    prepared = self._prepare(self._window.n_frames, self._window.prompt_frames)
+                    old = self._window.conditions if self._own_conditions else None
+                    prepared = self._prepare(self._window.n_frames, self._window.prompt_frames, old, tuple(conditions))
+                    self._own_conditions = True
                 self._window.update(sampling=sampling, weights=guidance, conditions=prepared)
-        except InputError:
+        except Exception:
             self._values = previous
             raise
         self._sampling = sampling or self._sampling

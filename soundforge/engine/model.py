@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 
 from soundforge.audio import Waveform
-from soundforge.engine.conditions import ConditionBank, FindConditioner, PreparedConditions
+from soundforge.engine.conditions import ConditionBank, FindConditioner
 from soundforge.engine.delay_pattern import DelayPattern
 from soundforge.engine.fusing import Fuser
+from soundforge.engine.prepared_conditions import PreparedConditions
 from soundforge.engine.threads import threads_for
 from soundforge.engine.window import Decoder
 from soundforge.errors import CheckpointError, RequestError
@@ -92,8 +93,9 @@ class LanguageModelRuntime:
 
     def prepare(self, values: Sequence[dict[str, object]], requests: Sequence[GenerateRequest], *, n_frames: int,
                 prompt_frames: int, first_new_seconds: float, prompt: Waveform | None,
-                window_start_frames: int | None, window_seconds: float,
-                previous: PreparedConditions | None = None) -> PreparedConditions:
+                window_start_frames: int | None, window_seconds: float, new_start_frames: int | None = None,
+                previous: PreparedConditions | None = None,
+                changed: Collection[str] | None = None) -> PreparedConditions:
         """Conditions of a window, for one batch.
 
         Args:
@@ -101,9 +103,10 @@ class LanguageModelRuntime:
             n_frames: of the window.
             prompt_frames: of these, frames that are prompt.
             first_new_seconds: time of the window's first new frame, counted from the start of the request's new
+            changed: `previous` is of this very window; the conditions of these names are prepared anew.
                 audio.
             prompt: audio of the prompt, or None.
-            window_start_frames, window_seconds: see `ConditionContext`.
+            window_start_frames, window_seconds, new_start_frames: see `ConditionContext`.
             previous: conditions of the window before, of which what does not change is kept.
         """
         contexts = [
@@ -111,11 +114,12 @@ class LanguageModelRuntime:
                 sample_rate=self.codec.sample_rate, frame_rate_hz=self.codec.frame_rate_hz, n_frames=n_frames,
                 prompt_frames=prompt_frames, prompt=prompt, bpm=request.bpm, beats_per_bar=request.beats_per_bar,
                 start_beat=start_beat(request, prompt, first_new_seconds), seed=request.seed or 0,
-                device=str(self.device), window_start_frames=window_start_frames, window_seconds=window_seconds)
+                device=str(self.device), window_start_frames=window_start_frames, window_seconds=window_seconds,
+                new_start_frames=new_start_frames)
             for request in requests]
         with self.lock, torch.inference_mode():
             return self.conditions.prepare(values, contexts, [r.condition_options for r in requests],
-                                           previous)
+                                           previous, changed)
 
 
 def start_beat(request: GenerateRequest, prompt: Waveform | None, first_new_seconds: float) -> float | None:

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from soundforge.engine.conditions import PreparedConditions
 from soundforge.engine.delay_pattern import UNKNOWN, DelayPattern
 from soundforge.engine.fusing import Fuser
 from soundforge.engine.guidance import GuidancePlan, plan_guidance
+from soundforge.engine.prepared_conditions import PreparedConditions
 from soundforge.engine.sampling import UniformStream, is_greedy, sample_tokens
 from soundforge.engine.threads import StepThreads
-from soundforge.errors import InputError
 from soundforge.nn.kv_cache import DecodeState
 from soundforge.nn.language_model import FusedInputs, LanguageModel
 from soundforge.requests import SamplingParams
@@ -218,22 +217,23 @@ class Window:
         self.conditions = conditions or self.conditions
         try:
             self._plan = self._make_plan()
-        except InputError:
-            self.sampling, self.weights, self.conditions = before
+            same_rows = (old.rows, old.passes) == (self._plan.rows, self._plan.passes)
+            changed = [] if conditions is None or not same_rows else [self._fuse(part.rows) for part in self._passes]
+            passes = None if same_rows else self._make_passes()
+        except Exception:
+            (self.sampling, self.weights, self.conditions), self._plan = before, old
             raise
-        same_rows = (old.rows, old.passes) == (self._plan.rows, self._plan.passes)
         if same_rows and conditions is None:
             if old != self._plan and self._logits is not None:
                 self._refeed_last()
             return
-        if same_rows:
-            changed = [self._fuse(part.rows) for part in self._passes]
-            if all(_same(new.prepend, part.fused.prepend) for new, part in zip(changed, self._passes, strict=True)):
-                for new, part in zip(changed, self._passes, strict=True):
-                    part.fused = new
-                    self.decoder.lm.set_cross(part.state, new)
-                return
-        self._passes = self._make_passes()
+        pairs = list(zip(changed, self._passes, strict=True)) if same_rows else []
+        if pairs and all(_same(new.prepend, part.fused.prepend) for new, part in pairs):
+            for new, part in pairs:
+                part.fused = new
+                self.decoder.lm.set_cross(part.state, new)
+            return
+        self._passes = passes or self._make_passes()
         fed, self._fed = self._fed, 0
         if fed:
             self._feed(fed)
@@ -255,11 +255,13 @@ class Window:
 
     def _make_plan(self) -> GuidancePlan:
         names = [slot.name for slot in self.conditions.slots]
-        return plan_guidance(self.conditions.active, self.sampling, self.weights, names, self.conditions.unguided)
+        weights = self.conditions.by_slot(self.weights)
+        return plan_guidance(self.conditions.active, self.sampling, weights, names, self.conditions.unguided)
 
     def _fuse(self, rows: tuple[int, ...]) -> FusedInputs:
         features = self.conditions.encode([self._plan.rows[r] for r in rows])
-        return self.decoder.fuser.fuse(features, self.sequence.shape[-1], self.decoder.frame_rate_hz)
+        return self.decoder.fuser.fuse(features, self.sequence.shape[-1], self.decoder.frame_rate_hz,
+                                       self.conditions.slots, self.conditions.projections)
 
     @torch.inference_mode()
     def _make_passes(self) -> list[_Pass]:

@@ -7,12 +7,14 @@ of memory or a crash in here costs a job and not the sound.
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +35,7 @@ from soundforge.requests import CancelToken, GenerateRequest
 
 if TYPE_CHECKING:
     from soundforge.api import Engine
+    from soundforge.host import PluginHost
 
 WARM_SECONDS = 0.2
 QUIT_SECONDS = 0.5
@@ -88,10 +91,20 @@ def load_model(setup: EngineSetup, name: str) -> LiveModel:
     from soundforge.api import load
 
     torch.set_num_threads(choose_threads(setup.threads))
-    engine = load(name, setup.device, setup.quantize, plugins_dir=setup.plugins_dir, no_plugin=setup.no_plugin)
+    engine = load(name, setup.device, setup.quantize,
+                  host=_host(setup.plugins_dir, setup.no_plugin, setup.plugin_seconds))
     model = EngineModel(engine)
     model.warm_up()
     return model
+
+
+@functools.cache
+def _host(plugins_dir: str | None, no_plugin: tuple[str, ...], seconds: float | None) -> PluginHost:
+    """One host for all models of the process, so that parts which several of them share are loaded once."""
+    from soundforge.host import create_host
+
+    return create_host(disabled=no_plugin, plugins_dir=Path(plugins_dir) if plugins_dir else None,
+                       call_seconds=seconds)
 
 
 class EngineModel:

@@ -29,6 +29,7 @@ class EngineSetup:
         device, quantize: as of `soundforge.load`.
         threads: for torch; None = chosen so that the audio process keeps a core.
         plugins_dir, no_plugin: as of `soundforge.load`.
+        plugin_seconds: how long one call of a third party's plugin may take; None = for ever.
         factory: `module:function`, called as `factory(setup, model_name)`, gives a `LiveModel`.
         options: further values for the factory (tests).
     """
@@ -39,6 +40,7 @@ class EngineSetup:
     threads: int | None = None
     plugins_dir: str | None = None
     no_plugin: tuple[str, ...] = ()
+    plugin_seconds: float | None = None
     factory: str = DEFAULT_FACTORY
     options: Mapping[str, Any] = field(default_factory=dict)
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from soundforge.audio import Samples, mix_channels
 from soundforge.clip import Clip
-from soundforge.errors import CancelledError, JobError, SoundForgeError
+from soundforge.errors import CancelledError, InputError, JobError, SoundForgeError
 from soundforge.live.engine_protocol import (
     CancelJob,
     ChangeRefused,
@@ -151,6 +151,7 @@ class EngineWorker:
         self._waiting: list[StartJob] = []
         self._running: list[Job] = []
         self._tokens: dict[str, CancelToken] = {}
+        self._changes: dict[str, dict[str, Any]] = {}
         self._feeding = FeedingThread(lambda job: emit(StreamClosed(job)))
         self._quitting = False
         self._wanted_model = ""
@@ -174,6 +175,7 @@ class EngineWorker:
                 wanted, self._wanted_model = self._wanted_model, ""
                 self._load(wanted)
             self._start_jobs()
+            self._apply_changes()
             job = self._most_urgent()
             if job is not None:
                 self._advance(job)
@@ -247,10 +249,29 @@ class EngineWorker:
                 if isinstance(message, StopJob):
                     job.continuation.stop()
                     continue
-                try:
-                    job.continuation.update(**message.changes)
-                except SoundForgeError as error:
-                    self._emit(ChangeRefused(message.job, one_line(error)))  # it plays on as it was
+                self._keep_change(message)
+        if isinstance(message, UpdateJob) and any(start.job == message.job for start in self._waiting):
+            self._keep_change(message)
+
+    def _keep_change(self, message: UpdateJob) -> None:
+        """A fader sends more than a step can follow: what is not applied yet is overtaken by what comes."""
+        kept = self._changes.setdefault(message.job, {})
+        conditions = {**kept.get("conditions", {}), **message.changes.get("conditions", {})}
+        kept.update(message.changes)
+        if conditions:
+            kept["conditions"] = conditions
+
+    def _apply_changes(self) -> None:
+        for job in list(self._running):
+            changes = self._changes.pop(job.start.job, None)
+            if changes is None:
+                continue
+            try:
+                job.continuation.update(**changes)
+            except InputError as error:
+                self._emit(ChangeRefused(job.start.job, one_line(error)))  # it plays on as it was
+            except Exception as error:
+                self._fail(job, error)
 
     def _load(self, name: str) -> None:
         """Load a model; the old one serves until then, and on if it fails."""
@@ -372,6 +393,7 @@ class EngineWorker:
 
     def _end(self, name: str, event: JobFinished | JobFailed) -> None:
         self._tokens.pop(name, None)
+        self._changes.pop(name, None)
         self._emit(event)
 
 

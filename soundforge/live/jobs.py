@@ -33,6 +33,7 @@ class Job:
     gain: float = 1.0
     endless: bool = False
     lead_seconds: float = 0.0
+    text: str | None = None
     begin: int = -1
     line: int = -1
     line_position: int = -1

@@ -63,6 +63,8 @@ class Param:
 
 _ALL = (
     Param("text", "text", "", 0, 0, "what the music should be; empty = unconditional", live=True),
+    Param("text_b", "text", "", 0, 0, "what the music is morphed to; empty = nothing", live=True),
+    Param("morph", "number", 0.0, 0.0, 1.0, "from text (0) to text_b (1)", live=True),
     Param("seconds", "number", 8.0, 0.1, 3600.0, "length of new audio in seconds"),
     Param("bars", "number", 0.0, 0.0, 1000.0, "length of new audio in bars; 0 = use seconds"),
     Param("temperature", "number", 1.0, 0.0, 100.0, "divides the logits; 0 = always the likeliest", live=True),
@@ -75,6 +77,8 @@ _ALL = (
     Param("crossfade_ms", "number", 10.0, 0.0, 500.0, "crossfade at a splice, milliseconds"),
     Param("processors", "text", "", 0, 0, "clip processors for the clips that are written, in their order, such as "
           "loudness:lufs=-14 peak_safe"),
+    Param("decoder", "text", "", 0, 0, "decoder of what is generated from nothing, such as mbd or mbd:steps=10; empty = "
+          "the codec's own"),
     Param("monitor", "switch", False, 0, 1, "the input is heard at the output", live=True),
     Param("autoplay", "switch", True, 0, 1, "what is generated is played"),
 )

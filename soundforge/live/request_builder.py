@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from soundforge.blend import Blend
+from soundforge.errors import RequestError
 from soundforge.live.params import ParamValues
 from soundforge.live.transport import Transport
+from soundforge.processing import processor_calls
 from soundforge.requests import GenerateRequest, SamplingParams
 
 
@@ -16,15 +19,22 @@ def sampling_from(params: ParamValues) -> SamplingParams:
                           top_p=params.number("top_p"), cfg=params.number("cfg"))
 
 
+def morphed_text(params: ParamValues, text: str | None) -> str | Blend | None:
+    """The text, or what lies between it and `text_b` where `morph` stands; None = unconditional."""
+    other, amount = params.text("text_b"), params.number("morph")
+    return Blend(text or "", other, amount) if other and amount > 0 else text or None
+
+
 def build_request(params: ParamValues, transport: Transport, conditions: Mapping[str, Any], *, text: str | None = None,
                   seconds: float | None = None, bars: float | None = None, tempo_known: bool = True,
-                  tags: Mapping[str, Any] | None = None) -> GenerateRequest:
+                  decoder: str = "", tags: Mapping[str, Any] | None = None) -> GenerateRequest:
     """The request that the parameters describe.
 
     Args:
         conditions: values by name; text as it is, audio as `take:ID` / `clip:ID` until the session loads it.
         text, seconds, bars: instead of the parameters.
         tempo_known: the tempo means something (somebody set it); otherwise the model may find its own.
+        decoder: name and options of another decoder than the codec's own.
         tags: record kept with the clip.
 
     Raises:
@@ -40,10 +50,16 @@ def build_request(params: ParamValues, transport: Transport, conditions: Mapping
     elif seconds is None:
         seconds = params.number("seconds")
     seed = int(params.number("seed"))
+    calls = processor_calls(decoder)
+    if len(calls) > 1:
+        raise RequestError(f"decoder came as {decoder[:60]!r}, expected one name, with options as in mbd:steps=10")
+    name, options = calls[0] if calls else (None, {})
+    value = morphed_text(params, chosen)
+    between = {"text": value} if isinstance(value, Blend) else {}
     return GenerateRequest(
-        text=chosen or None, seconds=None if bars is not None else seconds, bars=bars,
+        text=None if isinstance(value, Blend) else value, seconds=None if bars is not None else seconds, bars=bars,
         bpm=transport.bpm if tempo_known or bars is not None else None,
         beats_per_bar=max(1, round(transport.beats_per_bar)), seed=None if seed < 0 else seed,
-        sampling=sampling_from(params), conditions=dict(conditions), guidance=params.guidance(),
-        crossfade_ms=params.number("crossfade_ms"), only_new=True, processors=params.text("processors"),
-        tags=dict(tags or {}))
+        sampling=sampling_from(params), conditions={**conditions, **between}, guidance=params.guidance(),
+        decoder=name, decoder_options=dict(options), crossfade_ms=params.number("crossfade_ms"), only_new=True,
+        processors=params.text("processors"), tags=dict(tags or {}))

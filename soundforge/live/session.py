@@ -28,7 +28,6 @@ from soundforge.live.engine_protocol import (
 )
 from soundforge.live.library_watch import LibraryWatch
 from soundforge.live.request_builder import sampling_from
-from soundforge.live.session_capture import AUDIO_SOURCES
 from soundforge.live.session_clips import ClipPart
 from soundforge.live.session_jobs import JobPart
 from soundforge.live.session_pads import PadPart
@@ -171,7 +170,9 @@ class Session:
         elif name.startswith("guidance/"):
             self._jobs.update(guidance=self.params.guidance())
         elif name == "text":
-            self._jobs.update(conditions={"text": checked or None})
+            self._jobs.change_text(str(checked))
+        elif name in ("text_b", "morph"):
+            self._jobs.change_text()
 
     def _check_processors(self, text: str) -> None:
         known = self._processor_names
@@ -201,8 +202,7 @@ class Session:
             self._conditions[name] = source
         else:
             self._conditions.pop(name, None)
-        if not source.startswith(AUDIO_SOURCES):
-            self._jobs.update(conditions={name: source or None})
+        self._jobs.change_condition(name, source)
 
     # --- capture ---
 

@@ -10,14 +10,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from soundforge.audio import Waveform
+from soundforge.blend import Blend
 from soundforge.errors import RequestError
 from soundforge.live.audio_protocol import NOW
 from soundforge.live.capture import Capture
 from soundforge.live.engine_protocol import JobFinished, UpdateJob
 from soundforge.live.job_runner import JobRunner
 from soundforge.live.jobs import Job
-from soundforge.live.request_builder import build_request
-from soundforge.live.session_capture import CapturePart
+from soundforge.live.request_builder import build_request, morphed_text
+from soundforge.live.session_capture import AUDIO_SOURCES, CapturePart
 from soundforge.live.session_pads import pad_event
 from soundforge.live.session_room import Room
 from soundforge.live.transport import Transport
@@ -59,7 +61,9 @@ class JobPart:
 
     def generate(self, text: str | None, seconds: float | None, job: str, origin: object | None, gain: float = 1.0,
                  endless: bool = False) -> str:
-        request = self._request(text=text or None, seconds=ENDLESS_SECONDS if endless else seconds)
+        # What goes on without an end is heard while it is made; another decoder needs the whole.
+        decoder = "" if endless else self._room.params.text("decoder")
+        request = self._request(text=text or None, seconds=ENDLESS_SECONDS if endless else seconds, decoder=decoder)
         return self._submit(Job(self.runner.book.new_id(job), "generate", request, origin, gain=checked_gain(gain),
                                 endless=endless))
 
@@ -145,6 +149,27 @@ class JobPart:
             if job.sent:
                 self._room.engine.send(UpdateJob(job.id, changes))
 
+    def change_text(self, text: str | None = None) -> None:
+        """Another text for running jobs, or (None) another place between each one's text and `text_b`."""
+        for job in self.runner.book.unfinished():
+            if job.sent:
+                job.text = text_of(job) if text is None else text
+                changed = {"text": morphed_text(self._room.params, job.text)}
+                self._room.engine.send(UpdateJob(job.id, {"conditions": changed}))
+
+    def change_condition(self, name: str, source: str) -> None:
+        """Another value of a condition for running jobs; a sound is brought to the engine first."""
+        if not source.startswith(AUDIO_SOURCES):
+            self.update(conditions={name: source or None})
+            return
+
+        async def load_and_change() -> None:
+            sound = await self._sound(source)
+            if self._conditions.get(name) == source:  # nobody chose another meanwhile
+                self.update(conditions={name: sound})
+
+        self._room.spawn(load_and_change(), lambda what: self._room.notice("error", f"condition {name!r}: {what}"))
+
     def restore_monitor(self) -> None:
         """Bring the monitor to where its parameter stands."""
         audio = self._room.audio
@@ -196,16 +221,18 @@ class JobPart:
 
     async def _resolve_conditions(self, job: Job) -> None:
         """Audio conditions come as ids; the engine gets the sound."""
-        found: dict[str, Any] = {}
-        loop = asyncio.get_running_loop()
-        for name, source in job.request.conditions.items():
-            if isinstance(source, str) and source.startswith("take:"):
-                found[name] = (await self.captures.takes.load(source[5:])).waveform
-            elif isinstance(source, str) and source.startswith("clip:"):
-                clip = await loop.run_in_executor(self._room.reader, self._room.library.load_clip, source[5:])
-                found[name] = clip.as_waveform()
+        found = {name: await self._sound(source) for name, source in job.request.conditions.items()
+                 if isinstance(source, str) and source.startswith(AUDIO_SOURCES)}
         if found:
             job.request = replace(job.request, conditions={**job.request.conditions, **found})
+
+    async def _sound(self, source: str) -> Waveform:
+        """What `take:ID` or `clip:ID` sounds like; raises LibraryError."""
+        if source.startswith("take:"):
+            return (await self.captures.takes.load(source[5:])).waveform
+        loop = asyncio.get_running_loop()
+        clip = await loop.run_in_executor(self._room.reader, self._room.library.load_clip, source[5:])
+        return clip.as_waveform()
 
     def _take_over(self, job: Job, capture: Capture) -> None:
         """Shortly before the line: the engine begins with what is captured by now."""
@@ -287,3 +314,11 @@ class JobPart:
 
         self._room.spawn(write(), lambda what: self.emit(JobEvent("error", job.id, clip=name, what=what), job.origin),
                          keep=True)
+
+
+def text_of(job: Job) -> str:
+    """The text that a job has, without what it may be morphed to."""
+    if job.text is None:
+        value = job.request.conditions.get("text", job.request.text)
+        job.text = str((value.a if isinstance(value, Blend) else value) or "")
+    return job.text

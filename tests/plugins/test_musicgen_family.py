@@ -64,7 +64,7 @@ def test_registering_and_recognising_import_no_torch() -> None:
             "print(*sorted(host.registries.conditioners))")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120,
                           env={**os.environ, "SOUNDFORGE_PLUGINS": "text,chroma,style,musicgen"}, check=True)
-    assert done.stdout.split() == ["chroma", "style", "text"]
+    assert done.stdout.split() == ["chroma", "midi_melody", "style", "text"]
 
 
 def test_there_is_no_embedded_checkpoint() -> None:

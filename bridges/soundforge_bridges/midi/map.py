@@ -105,3 +105,4 @@ DEFAULT = MidiMap(
         120: "silence", 123: "silence",
     }),
 )
+        26: Scale("morph", 0, 1),
