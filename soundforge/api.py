@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, overload
@@ -209,7 +210,7 @@ class Engine(LoadedModel):
         token = AnyToken(cancel, self._closing)
         with self._queue:
             token.raise_if_cancelled()
-            return redecode(self.model.codec, clip, decoder, self._find_decoder, seed=seed, cancel=token,
+            made = redecode(self.model.codec, clip, decoder, self._find_decoder, seed=seed, cancel=token,
                             progress=progress, noise=noise, options=options)
             return processed(made, processing_for(self.host, made.request))
 
@@ -248,11 +249,14 @@ class Engine(LoadedModel):
                        cancel: CancelToken | None = None, *, endless: bool = False) -> RunningStream:
         """The same for a request, with the codes beside the samples; checked now, run while iterated over.
 
-        What comes back can be changed and stopped while it runs. With `endless` it goes on until it is stopped.
+        What comes back can be changed and stopped while it runs. With `endless` it goes on until it is stopped. With a
+        decoder of its own it is one chunk, when all is done.
         """
         request = fill_request(request)
         token = AnyToken(cancel, self._closing)
         model = self.model
+        if request.decoder is not None and not endless:
+            return RunningStream(self._stream_whole(request, prompt, progress, cancel), request, None)
         if not isinstance(model, LanguageModelRuntime):
             if endless:
                 raise RequestError(f"{model.name!r} makes clips as a whole and cannot go on endlessly; give a length")
@@ -272,6 +276,12 @@ class Engine(LoadedModel):
                       token: CancelToken) -> Iterator[GeneratedChunk]:
         with self._queue:
             yield from stream_new(model, request, prompt, token, progress)
+
+    def _stream_whole(self, request: GenerateRequest, prompt: Prompt | None, progress: Progress | None,
+                      cancel: CancelToken | None) -> Iterator[GeneratedChunk]:
+        # Clip processors are for whoever puts the stream together, see `finisher`.
+        clip = self.run([replace(request, processors=(), only_new=True)], prompt, progress, cancel)[0]
+        yield GeneratedChunk(clip.waveform, clip.codes)
 
     def open_prompt(self, text: str | None = None, **keywords: Any) -> LivePrompt:
         """A prompt that is fed while it is captured and continued many times; see `LivePrompt`. Keywords as of

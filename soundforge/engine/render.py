@@ -72,6 +72,7 @@ def render(runtime: LanguageModelRuntime, requests: Sequence[GenerateRequest], *
     first, codec = requests[0], runtime.codec
     length = new_length(first, codec)
     decoder = None if first.decoder is None else find_decoder(first.decoder)
+    progress, decoding = shared_progress(progress, decoder is not None)
     codes = None if prompt is None else prompt.codes.expand(len(requests), -1, -1)
     level = LevelHold(codec) if first.level_hold else None
     generation = Generation(runtime, requests, prompt=codes, new_frames=length.frames, cancel=cancel,
@@ -80,7 +81,7 @@ def render(runtime: LanguageModelRuntime, requests: Sequence[GenerateRequest], *
     new_codes = generation.run()
     del generation  # its state is the largest thing there is; decoding needs the room
     everything = new_codes if codes is None else torch.cat([codes.to(new_codes), new_codes], dim=-1)
-    decoded = _decode(codec, decoder, everything, requests, cancel)
+    decoded = _decode(codec, decoder, everything, requests, cancel, decoding)
     if level is not None:
         held = 0 if prompt is None else prompt.codes.shape[-1] * codec.hop_length
         for item in (decoded,):
@@ -92,15 +93,22 @@ def render(runtime: LanguageModelRuntime, requests: Sequence[GenerateRequest], *
             for i, request in enumerate(requests)]
 
 
+def shared_progress(progress: Progress | None, shared: bool) -> tuple[Progress | None, Progress | None]:
+    """What the model tells, and what a decoder of its own tells: half of the whole each where there is one."""
+    if progress is None or not shared:
+        return progress, None
+    return (lambda done, total: progress(done // 2, total)), (lambda done, total: progress((total + done) // 2, total))
+
+
 def _decode(codec: Codec, decoder: OtherDecoder | None, codes: Tensor, requests: Sequence[GenerateRequest],
-            cancel: CancelToken) -> list[Samples]:
+            cancel: CancelToken, progress: Progress | None) -> list[Samples]:
     cancel.raise_if_cancelled()
     if decoder is None:
         with torch.inference_mode():
             return to_samples(codec.decode(codes))
     first = requests[0]
     return to_samples(decoder.decode(codes, seed=[r.seed or 0 for r in requests], cancel=cancel, noise=first.noise,
-                                     options=first.decoder_options))
+                                     options=first.decoder_options, progress=progress))
 
 
 def _clip(runtime: LanguageModelRuntime, request: GenerateRequest, decoded: Samples, codes: Tensor,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from soundforge.clip import Clip
 from soundforge.engine.generate import Progress
 from soundforge.engine.prompt import Prompt
-from soundforge.engine.render import FindDecoder
+from soundforge.engine.render import FindDecoder, shared_progress
 from soundforge.errors import RequestError
 from soundforge.interfaces import GeneratedChunk, GenerativeModel
 from soundforge.requests import CancelToken, GenerateRequest, describe_value
@@ -56,8 +57,12 @@ def render_other(model: GenerativeModel, requests: Sequence[GenerateRequest], *,
     """Run a batch to its end; see `soundforge.engine.render.render`."""
     began = time.perf_counter()
     decoder = None if requests[0].decoder is None else find_decoder(requests[0].decoder)
+    progress, decoding = shared_progress(progress, decoder is not None)
+    # A model that starts from noise gets the noise that came; of any other it is the decoder's.
+    noise = None if getattr(model, "starts_from_noise", False) else requests[0].noise
+    given = requests if decoder is None or noise is None else [replace(request, noise=None) for request in requests]
     parts: list[list[GeneratedChunk]] = [[] for _ in requests]
-    for chunks in stream_other(model, requests, prompt, cancel, progress):
+    for chunks in stream_other(model, given, prompt, cancel, progress):
         for own, chunk in zip(parts, chunks, strict=True):
             own.append(chunk)
     clips = []
@@ -67,8 +72,8 @@ def render_other(model: GenerativeModel, requests: Sequence[GenerateRequest], *,
         latents = _joined([c.latents for c in own])
         if decoder is not None:
             source = torch.as_tensor(codes if codes is not None else latents)[None]
-            samples = decoder.decode(source, seed=request.seed or 0, cancel=cancel, noise=request.noise,
-                                     options=request.decoder_options)[0].cpu().float().numpy()
+            samples = decoder.decode(source, seed=request.seed or 0, cancel=cancel, noise=noise,
+                                     options=request.decoder_options, progress=decoding)[0].cpu().float().numpy()
         hop = model.codec.hop_length
         start = 0 if prompt is None else prompt.codes.shape[-1] * hop
         if request.bars is not None:

@@ -106,6 +106,9 @@ class GenerativeModel(Protocol):
         defaults: request keywords that differ from the contract's ("temperature", "top_p", "cfg", "seconds").
         window_seconds: longest clip that it makes; `stream` raises `RequestError` beyond it.
         continues: whether it can carry on from a prompt; `stream` raises `RequestError` for a prompt otherwise.
+
+    Two more it may have: `starts_from_noise` (bool, False without it): a request's `noise` is the model's, not a
+    decoder's; `warm_up_options` (mapping): `options` with which a first request costs least, for a server's start.
     """
 
     name: str

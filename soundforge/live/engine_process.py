@@ -122,7 +122,8 @@ class EngineModel:
         """Run every path once: the first call of anything in torch is slow, and somebody waits for a first sound."""
         from soundforge.engine.model import LanguageModelRuntime
 
-        request = GenerateRequest(seconds=WARM_SECONDS, seed=0)
+        request = GenerateRequest(seconds=WARM_SECONDS, seed=0,
+                                  options=getattr(self._engine.model, "warm_up_options", {}))
         for _ in self.generate(request, endless=False, cancel=CancelToken()):
             pass
         if isinstance(self._engine.model, LanguageModelRuntime):

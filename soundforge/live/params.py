@@ -77,8 +77,8 @@ _ALL = (
     Param("crossfade_ms", "number", 10.0, 0.0, 500.0, "crossfade at a splice, milliseconds"),
     Param("processors", "text", "", 0, 0, "clip processors for the clips that are written, in their order, such as "
           "loudness:lufs=-14 peak_safe"),
-    Param("decoder", "text", "", 0, 0, "decoder of what is generated from nothing, such as mbd or mbd:steps=10; empty = "
-          "the codec's own"),
+    Param("decoder", "text", "", 0, 0, "decoder of what is generated from nothing, such as mbd or mbd:steps=10; "
+          "empty = the codec's own"),
     Param("monitor", "switch", False, 0, 1, "the input is heard at the output", live=True),
     Param("autoplay", "switch", True, 0, 1, "what is generated is played"),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,8 @@ class JascoModel:
     """
 
     continues = False
+    starts_from_noise = True
+    warm_up_options: Mapping[str, Any] = MappingProxyType({"solver": "euler", "steps": 1})
 
     def __init__(self, name: str, parts: JascoParts, conditioners: Mapping[str, Conditioner], *, folder: Path,
                  licence: str = "") -> None:

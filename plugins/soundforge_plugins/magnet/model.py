@@ -57,6 +57,7 @@ class MagnetModel:
         self._projection = tuple(None if t is None else t.to(self.device, parts.network.dtype)
                                  for t in (parts.text.weight, parts.text.bias))
         self._text = text
+        self.warm_up_options: Mapping[str, Any] = {"decoding_steps": (1,) * self.n_codebooks}
 
     @property
     def device(self) -> torch.device:
