@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from soundforge.nn.streaming import StreamLayer
-from soundforge.nn.streaming_product import PackedProduct
+from soundforge.nn.streaming_product import InputMajor, PackedProduct
 
 LstmHidden = tuple[Tensor, Tensor]
 
@@ -35,6 +35,7 @@ class RunningLstm(StreamLayer):
         super().__init__()
         self.lstm = nn.LSTM(dimension, dimension, n_layers)
         self._products = [PackedProduct() for _ in range(n_layers)]
+        self._turned = [InputMajor() for _ in range(n_layers)]
 
     def forward(self, x: Tensor) -> Tensor:
         return self.step(x, self.new_state(), True)
@@ -65,7 +66,7 @@ class RunningLstm(StreamLayer):
             w_input, w_hidden, b_input, b_hidden = cast("list[Tensor]", self.lstm.all_weights[layer])
             shares = self._products[layer](x.reshape(n * batch, width), w_input, w_input.detach)
             shares += b_input + b_hidden
-            w_hidden = w_hidden.t()
+            w_hidden = self._turned[layer](w_hidden)
             h = x.new_zeros(batch, width) if hidden is None else hidden[0][layer]
             c = x.new_zeros(batch, width) if hidden is None else hidden[1][layer]
             outputs = []
