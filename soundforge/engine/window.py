@@ -16,6 +16,7 @@ from soundforge.engine.delay_pattern import UNKNOWN, DelayPattern
 from soundforge.engine.fusing import Fuser
 from soundforge.engine.guidance import GuidancePlan, plan_guidance
 from soundforge.engine.prepared_conditions import PreparedConditions
+from soundforge.engine.resident import ResidentSteps
 from soundforge.engine.sampling import UniformStream, is_greedy, sample_tokens
 from soundforge.engine.threads import StepThreads
 from soundforge.nn.kv_cache import DecodeState
@@ -32,18 +33,24 @@ class Decoder:
     fuser: Fuser
     frame_rate_hz: float
     threads: int | None = None
+    resident: ResidentSteps | None = None
+
+    def step(self, codes: Tensor, state: DecodeState, fused: FusedInputs, sum_at: Tensor | None) -> Tensor:
+        """`LanguageModel.step`, as this machine does it best; logits float32 `[B, K, card]`."""
+        with StepThreads(self.threads):
+            return (self.resident or self.lm).step(codes, state, fused, sum_at).float()
 
 
 @dataclass
-class _Pass:
+class Pass:
     """Rows that run through the network together."""
 
     rows: tuple[int, ...]
     fused: FusedInputs
     state: DecodeState
 
-    def clone(self, capacity: int) -> _Pass:
-        return _Pass(self.rows, self.fused, self.state.clone(self.fused.prefix_length + capacity))
+    def clone(self, capacity: int) -> Pass:
+        return Pass(self.rows, self.fused, self.state.clone(self.fused.prefix_length + capacity))
 
 
 class Window:
@@ -79,7 +86,7 @@ class Window:
         self._fed = 0
         self._logits: Tensor | None = None
         self._plan = self._make_plan()
-        self._passes = self._make_passes()
+        self.passes = self._make_passes()
 
     # --- state of affairs -----------------------------------------------------------------------------------
 
@@ -98,9 +105,14 @@ class Window:
         return self.decoder.pattern.undelay(self.sequence, start, stop)
 
     @property
+    def known(self) -> int:
+        """Columns of the delayed sequence that are known; all but perhaps the last were fed."""
+        return self._known
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the decoder's state."""
-        return sum(p.state.nbytes for p in self._passes)
+        return sum(p.state.nbytes for p in self.passes)
 
     # --- running --------------------------------------------------------------------------------------------
 
@@ -130,22 +142,28 @@ class Window:
         return self._logits
 
     def _feed(self, stop: int) -> None:
-        columns = self.sequence[:, :, self._fed:stop]
         logits = []
-        for part in self._passes:
-            copies = columns if len(part.rows) == 1 else columns.repeat(len(part.rows), 1, 1)
-            sum_at = None if part.fused.sum is None else part.fused.sum[:, self._fed:stop]
+        for part, (columns, sum_at) in zip(self.passes, self.inputs(stop), strict=True):
             self._make_room(part, stop)
-            with StepThreads(self.decoder.threads):
-                logits.append(self.decoder.lm.step(copies, part.state, part.fused, sum_at))
+            logits.append(self.decoder.step(columns, part.state, part.fused, sum_at))
+        self.take(logits, stop)
+
+    def inputs(self, stop: int) -> list[tuple[Tensor, Tensor | None]]:
+        """What the network is fed next, up to column `stop`: per pass `[rows * B, K, n]` and what is added to it."""
+        columns = self.sequence[:, :, self._fed:stop]
+        return [(columns if len(part.rows) == 1 else columns.repeat(len(part.rows), 1, 1),
+                 None if part.fused.sum is None else part.fused.sum[:, self._fed:stop]) for part in self.passes]
+
+    def take(self, logits: Sequence[Tensor], stop: int) -> None:
+        """What the network made of `inputs(stop)`: per pass `[rows * B, K, card]`."""
         self._fed = stop
-        stacked = logits[0] if len(logits) == 1 else torch.cat(logits)
+        stacked = logits[0] if len(logits) == 1 else torch.cat(list(logits))
         if len(self._plan.rows) > 1:
             self._logits = self._plan.merge(stacked.view(len(self._plan.rows), -1, *stacked.shape[1:]))
         else:
             self._logits = stacked
 
-    def _make_room(self, part: _Pass, stop: int) -> None:
+    def _make_room(self, part: Pass, stop: int) -> None:
         needed = part.fused.prefix_length + stop
         if needed > part.state.capacity:
             full = part.fused.prefix_length + self.sequence.shape[-1]
@@ -189,11 +207,11 @@ class Window:
         other._known, other._fed, other._logits, other._grow = self._known, self._fed, self._logits, False
         other._plan = other._make_plan()
         if (other._plan.rows, other._plan.passes) == (self._plan.rows, self._plan.passes):
-            other._passes = [p.clone(other.sequence.shape[-1]) for p in self._passes]
+            other.passes = [p.clone(other.sequence.shape[-1]) for p in self.passes]
             if other._plan != self._plan:
                 other._refeed_last()
         else:
-            other._passes = other._make_passes()
+            other.passes = other._make_passes()
             other._fed, other._logits = 0, None
         return other
 
@@ -218,7 +236,7 @@ class Window:
         try:
             self._plan = self._make_plan()
             same_rows = (old.rows, old.passes) == (self._plan.rows, self._plan.passes)
-            changed = [] if conditions is None or not same_rows else [self._fuse(part.rows) for part in self._passes]
+            changed = [] if conditions is None or not same_rows else [self._fuse(part.rows) for part in self.passes]
             passes = None if same_rows else self._make_passes()
         except Exception:
             (self.sampling, self.weights, self.conditions), self._plan = before, old
@@ -227,13 +245,13 @@ class Window:
             if old != self._plan and self._logits is not None:
                 self._refeed_last()
             return
-        pairs = list(zip(changed, self._passes, strict=True)) if same_rows else []
+        pairs = list(zip(changed, self.passes, strict=True)) if same_rows else []
         if pairs and all(_same(new.prepend, part.fused.prepend) for new, part in pairs):
             for new, part in pairs:
                 part.fused = new
                 self.decoder.lm.set_cross(part.state, new)
             return
-        self._passes = passes or self._make_passes()
+        self.passes = passes or self._make_passes()
         fed, self._fed = self._fed, 0
         if fed:
             self._feed(fed)
@@ -242,12 +260,12 @@ class Window:
         """Merge anew with other weights: the last column once more, for its logits by row."""
         if self._fed == 0:
             return
-        for part in self._passes:
+        for part in self.passes:
             part.state.position -= 1
         self._fed -= 1
         if self._fed == 0:
             # The prefix was run together with this column; it must be again.
-            for part in self._passes:
+            for part in self.passes:
                 part.state.reset()
         self._feed(self._fed + 1)
 
@@ -264,14 +282,14 @@ class Window:
                                        self.conditions.slots, self.conditions.projections)
 
     @torch.inference_mode()
-    def _make_passes(self) -> list[_Pass]:
+    def _make_passes(self) -> list[Pass]:
         batch = self.sequence.shape[0]
         out = []
         for rows in self._plan.passes:
             fused = self._fuse(rows)
             columns = min(2 * self._known, self.sequence.shape[-1]) if self._grow else self.sequence.shape[-1]
             capacity = fused.prefix_length + columns
-            out.append(_Pass(rows, fused, self.decoder.lm.new_state(len(rows) * batch, capacity, fused)))
+            out.append(Pass(rows, fused, self.decoder.lm.new_state(len(rows) * batch, capacity, fused)))
         return out
 
 
