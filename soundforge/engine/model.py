@@ -12,6 +12,7 @@ from soundforge.engine.conditions import ConditionBank, FindConditioner
 from soundforge.engine.delay_pattern import DelayPattern
 from soundforge.engine.fusing import Fuser
 from soundforge.engine.prepared_conditions import PreparedConditions
+from soundforge.engine.resident import ResidentSteps
 from soundforge.engine.threads import threads_for
 from soundforge.engine.window import Decoder
 from soundforge.errors import CheckpointError, RequestError
@@ -54,7 +55,8 @@ class LanguageModelRuntime:
         pattern = DelayPattern(parts.delays, lm.config.special_token)
         fuser = Fuser(parts.slots, lm.config.d_model, mask_cross=parts.layout == "transformers",
                       device=weight.device, dtype=torch.float32)
-        self.decoder = Decoder(lm, pattern, fuser, parts.codec.frame_rate_hz, threads_for(nbytes, weight.device))
+        self.decoder = Decoder(lm, pattern, fuser, parts.codec.frame_rate_hz, threads_for(nbytes, weight.device),
+                               ResidentSteps(lm) if ResidentSteps.suits(lm) else None)
         self.conditions = ConditionBank(parts.name, [s.slot for s in parts.slots], find, pattern.max_delay)
         self.lock = threading.RLock()
 
