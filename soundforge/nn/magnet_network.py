@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from soundforge.nn.codebooks import CodebookEmbeddings, CodebookHeads
-from soundforge.nn.flow_layers import WholeLayer, add_positions, local_mask, whole_layer
+from soundforge.nn.flow_layers import WholeLayer, add_positions, local_attention, whole_layer
 from soundforge.nn.language_model import LanguageModelConfig
 
 
@@ -68,9 +68,9 @@ class MagnetNetwork(nn.Module):
             `[B, n, card]`.
         """
         x = add_positions(self.emb(codes), self.config.lm.max_period)
-        mask = None if stage == 0 else local_mask(codes.shape[-1], self.config.subcodes_context, x.device)
+        attend = local_attention(codes.shape[-1], -1 if stage == 0 else self.config.subcodes_context, x.device)
         for layer, source in zip(self._layers(), keys_values, strict=True):
-            x = layer.whole(x, source, mask)
+            x = layer.whole(x, source, attend)
         if frames is not None:
             x = x.gather(1, frames[..., None].expand(-1, -1, x.shape[-1]))
         bias = None if self.heads.bias is None else self.heads.bias[stage]

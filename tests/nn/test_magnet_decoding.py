@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from soundforge.nn.flow_layers import local_attention
 from soundforge.nn.language_model import LanguageModelConfig
 from soundforge.nn.magnet_decoding import MagnetParams, _most_probable, generate
 from soundforge.nn.magnet_network import MagnetConfig, MagnetNetwork
@@ -107,3 +108,14 @@ def test_the_most_probable_are_those_of_a_whole_sort(seed: int, share: float, sh
     before = ordered.cumsum(dim=-1) - ordered
     want = torch.zeros_like(probabilities).scatter_(-1, indices, ordered.masked_fill(before > share, 0.0))
     torch.testing.assert_close(_most_probable(probabilities, share), want)
+
+
+@pytest.mark.parametrize(("n", "reach"), [(1, 0), (7, 2), (49, 5), (64, 0), (96, 5), (100, 5),
+                                           (129, 17), (300, 40), (33, -1)])
+def test_local_attention_sees_what_a_mask_lets_through(n: int, reach: int) -> None:
+    torch.manual_seed(n)
+    q, k, v = torch.randn(3, 2, 4, n, 8).unbind(0)
+    at = torch.arange(n)
+    seen = (at[:, None] - at[None, :]).abs() <= (n if reach < 0 else reach)
+    scores = (q @ k.transpose(-1, -2) / 8**0.5).masked_fill(~seen, -math.inf)
+    torch.testing.assert_close(local_attention(n, reach, "cpu")(q, k, v), scores.softmax(-1) @ v)

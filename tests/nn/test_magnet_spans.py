@@ -9,7 +9,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soundforge.nn.flow_layers import local_mask
 from soundforge.nn.magnet_decoding import MagnetParams, generate
 from soundforge.nn.magnet_spans import FIXED_SCORE, arrangement, masked_shares, n_masked
 
@@ -91,9 +90,6 @@ def test_fixed_scores_are_below_every_token_s() -> None:
     assert scores[0, 0] > 0 and scores[0, 3] == FIXED_SCORE
 
 
-def test_the_local_mask_reaches_as_far_as_it_says() -> None:
-    mask = local_mask(9, 2, "cpu")
-    assert mask is not None and [int(row.sum()) for row in mask] == [3, 4, 5, 5, 5, 5, 5, 4, 3]
-    assert local_mask(9, -1, "cpu") is None
+def test_another_arrangement_is_named() -> None:
     with pytest.raises(ValueError, match="expected nonoverlap or stride1"):
         arrangement("stride2", 9, 3)
