@@ -10,17 +10,19 @@ import asyncio
 import logging
 from typing import Any
 
+from soundforge.calibrations import calibration_file, find_calibration, read_calibrations
 from soundforge.errors import PluginError, SoundForgeError
 from soundforge.event_worker import EventWorker
 from soundforge.host import PluginHost, create_host
 from soundforge.interfaces import Bridge
 from soundforge.library import Library
-from soundforge.live.audio_protocol import AudioSetup
+from soundforge.live.audio_protocol import AudioSetup, DeviceOpened
 from soundforge.live.engine_client import LocalEngine
 from soundforge.live.engine_protocol import EngineSetup
+from soundforge.live.latency import Latency, LatencyOf, calibrated, reported
 from soundforge.live.session import Session
 from soundforge.requests import Event, NoticeEvent
-from soundforge.settings import KNOWN, Settings
+from soundforge.settings import KNOWN, Settings, channel_numbers
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +48,8 @@ class Application:
                                model=settings.model, bpm=settings.bpm, beats_per_bar=settings.beats_per_bar,
                                tempo_known=settings.bpm != KNOWN["bpm"].default, queue_size=settings.queue_size,
                                condition_names=sorted(conditions),
-                               processor_names=sorted(self.host.registries.clip_processors))
+                               processor_names=sorted(self.host.registries.clip_processors),
+                               latency_of=latencies(settings))
         self.bridges: dict[str, Bridge] = {}
         self._events = EventWorker(self.host.manager, self._plugin_trouble)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -117,11 +120,31 @@ class Application:
 
 def audio_setup(settings: Settings) -> AudioSetup:
     """The device that the settings ask for."""
+    heard = channel_numbers("input_channels", settings.input_channels)
+    played = channel_numbers("output_channels", settings.output_channels)
     return AudioSetup(
-        input=settings.input, output=settings.output, rate=settings.rate, block=settings.block,
+        input=settings.input, output=settings.output, rate=settings.rate, block=settings.block, drift=settings.drift,
+        input_channels=len(heard) or 2, output_channels=min(len(played) or 2, 2), input_map=heard, output_map=played,
         offline=settings.offline_device,
         offline_input=str(settings.offline_input) if settings.offline_input else "",
         offline_output=str(settings.offline_output) if settings.offline_output else "")
+
+
+def latencies(settings: Settings) -> LatencyOf:
+    """The latencies of a device: what the settings say, else what was measured, else what its driver reports."""
+    measured = read_calibrations(calibration_file())
+
+    def latency_of(opened: DeviceOpened, block: int) -> Latency:
+        found = find_calibration(measured, opened.input_name or opened.name, opened.name, opened.rate, block)
+        latency = reported(opened, block) if found is None else \
+            calibrated(opened, found.round_trip_samples / opened.rate)
+        own_in, own_out = settings.input_latency_ms, settings.output_latency_ms
+        if own_in is None and own_out is None:
+            return latency
+        return Latency(latency.input_seconds if own_in is None else own_in / 1000,
+                       latency.output_seconds if own_out is None else own_out / 1000, "settings")
+
+    return latency_of
 
 
 def engine_setup(settings: Settings) -> EngineSetup:

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from soundforge.errors import SoundForgeError
+from soundforge.calibrations import calibration_file, read_calibrations
+from soundforge.errors import SettingsError, SoundForgeError
 from soundforge.hardware import audio_devices, midi_ports
 from soundforge.settings import Settings, config_file
 
@@ -39,7 +40,8 @@ class Check:
 def examine(settings: Settings) -> Iterator[Check]:
     """All checks in the order in which a newcomer trips over them."""
     checks: tuple[Callable[[Settings], Check], ...] = (
-        python, torch_build, sound_card, midi, model_files, plugins, write_access, osc_port, timer, settings_file)
+        python, torch_build, sound_card, latency, midi, model_files, plugins, write_access, osc_port, timer,
+        settings_file)
     for check in checks:
         yield check(settings)
 
@@ -83,6 +85,22 @@ def sound_card(settings: Settings) -> Check:
     if not inputs or not outputs:
         return Check("sound card", "note", text, "choose with --input and --output (see `soundforge devices`)")
     return Check("sound card", "good", text)
+
+
+def latency(settings: Settings) -> Check:
+    """Whether the latencies of the devices that the settings name were measured."""
+    try:
+        known = read_calibrations(calibration_file())
+    except SettingsError as error:
+        return Check("latency", "bad", str(error), "delete the file and measure again")
+    listed = "; ".join(f"{one.input} to {one.output} at {one.rate} Hz, {one.block} a block: "
+                       f"{1000 * one.round_trip_samples / one.rate:.2f} ms" for one in known)
+    if settings.offline_device:
+        return Check("latency", "good", "the offline device has none")
+    if not known:
+        return Check("latency", "note", "not measured: what the driver reports is believed",
+                     "connect output and input and run: soundforge doctor --calibrate")
+    return Check("latency", "good", f"measured round trips: {listed}")
 
 
 def midi(settings: Settings) -> Check:
@@ -168,8 +186,10 @@ def timer(settings: Settings) -> Check:
         late.append(time.perf_counter() - before - 0.002)
     worst = max(late) * 1000
     found = f"a pause of 2 ms ends {worst:.2f} ms late at worst"
-    if settings.clock == "link" and not _importable("aalink"):
-        return Check("clock", "bad", f"{found}; Ableton Link is not installed", "pip install aalink")
+    for clock, module in (("link", "link"), ("jack", "jack")):
+        if settings.clock == clock and not _importable(module):
+            return Check("clock", "bad", f"{found}; the settings ask for the clock {clock!r}, whose extra is missing",
+                         f"pip install 'soundforge[{clock}]'")
     if worst > 10:
         return Check("clock", "note", found, "the machine is busy; use larger blocks (--block 512)")
     return Check("clock", "good", found)

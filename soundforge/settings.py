@@ -26,6 +26,8 @@ from soundforge.requests import MAX_BPM, MIN_BPM
 from soundforge.settings_values import Rule, convert, flag, integer, number, path, text, texts
 
 CLOCKS = ("internal", "midi", "link", "jack")
+DRIFT = ("auto", "on", "off")
+MAX_CHANNEL = 256
 CONFIG_VARIABLE = "SOUNDFORGE_CONFIG"
 PREFIX = "SOUNDFORGE_"
 GIB = 1024**3
@@ -48,6 +50,18 @@ def config_file(environ: Mapping[str, str] | None = None) -> Path:
     return Path(platformdirs.user_config_path("soundforge", appauthor=False)) / "soundforge.toml"
 
 
+def channel_numbers(name: str, channels: tuple[str, ...]) -> tuple[int, ...]:
+    """Device channels as users count them, from 1, as numbers from 0. Raises SettingsError."""
+    try:
+        numbers = tuple(int(channel) - 1 for channel in channels)
+    except ValueError:
+        numbers = (-1,)
+    if any(not 0 <= number < MAX_CHANNEL for number in numbers) or len(set(numbers)) < len(numbers):
+        raise SettingsError(f"{name} came as {' '.join(channels)!r}, expected different channel numbers from 1 to "
+                            f"{MAX_CHANNEL}, such as 1 2")
+    return numbers
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """Everything `soundforge serve` can be told. Values are converted and checked on construction.
@@ -63,12 +77,23 @@ class Settings:
     osc_port: int = _setting(9130, integer(0, 65535), "UDP port for OSC; 0 = the system picks one")
     osc_host: str = _setting("127.0.0.1", text(), "address to listen on; 0.0.0.0 = every network")
     osc_allow: tuple[str, ...] = _setting((), texts(), "addresses that may speak OSC to us, besides this machine")
+    osc_map: Path | None = _setting(None, path(optional=True), "TOML file with other programs' OSC addresses")
     midi_in: tuple[str, ...] = _setting((), texts(), "MIDI inputs, by (part of) their names")
     midi_out: str | None = _setting(None, text(optional=True), "MIDI output for lights and states")
+    midi_clock_out: str | None = _setting(None, text(optional=True), "MIDI output for our clock, 24 per beat")
     midi_map: Path | None = _setting(None, path(optional=True), "TOML file that changes the MIDI map")
     midi_learn: bool = _setting(False, flag(), "learn the MIDI map from what is played, and write it")
     input: str | None = _setting(None, text(optional=True), "audio input: number or (part of) its name")
     output: str | None = _setting(None, text(optional=True), "audio output: number or (part of) its name")
+    input_channels: tuple[str, ...] = _setting((), texts(), "channels of the input device to listen to, such as 3 4")
+    output_channels: tuple[str, ...] = _setting(
+        (), texts(), "channels of the output device to play on, such as 1 2, or 1 2 5 6 for two pairs")
+    drift: str = _setting("auto", text(choices=DRIFT),
+                          "input and output have clocks of their own and are resampled to one")
+    input_latency_ms: float | None = _setting(
+        None, number(-1000, 1000, optional=True), "latency of the input; unset = calibrated, else as reported")
+    output_latency_ms: float | None = _setting(
+        None, number(0, 1000, optional=True), "latency of the output; unset = calibrated, else as reported")
     rate: int | None = _setting(None, integer(8_000, 768_000, optional=True), "device sample rate in Hz")
     block: int = _setting(256, integer(16, 8192), "samples per audio block")
     bpm: float = _setting(120.0, number(MIN_BPM, MAX_BPM), "tempo at the start, in beats per minute")
@@ -83,6 +108,8 @@ class Settings:
     offline_output: Path | None = _setting(None, path(optional=True), "the offline device's output goes to this file")
     plugins_dir: Path | None = _setting(None, path(optional=True), "folder with plugins that are single files")
     no_plugin: tuple[str, ...] = _setting((), texts(), "plugins that are not loaded, by name")
+    plugin_seconds: float = _setting(10.0, number(0.1, 3600.0), "longest call of a third party's plugin, in seconds; "
+                                     "the job fails after it")
     queue_size: int = _setting(8, integer(1, 1000), "jobs that may wait; more are refused")
     presets: tuple[str, ...] = _setting((), texts(), "texts that MIDI Program Change 0, 1, 2 ... picks")
     log: Path | None = _setting(None, path(optional=True), "log file; unset = one in the platform's log folder")
@@ -94,6 +121,8 @@ class Settings:
             object.__setattr__(self, item.name, convert(item.name, getattr(self, item.name), rule))
         if self.bits not in (24, 32):
             raise SettingsError(f"bits came as {self.bits}, expected 24 or 32")
+        for name in ("input_channels", "output_channels"):
+            channel_numbers(name, getattr(self, name))
         for name in ("offline_input", "offline_output"):
             if getattr(self, name) is not None and not self.offline_device:
                 raise SettingsError(f"{name} came without offline_device; add --offline-device")
@@ -107,8 +136,6 @@ def load_settings(flags: Mapping[str, Any] | None = None, *, environ: Mapping[st
                   file: Path | None = None) -> Settings:
     """Settings from file, environment and flags, the later ones winning.
 
-    plugin_seconds: float = _setting(10.0, number(0.1, 3600.0), "longest call of a third party's plugin, in seconds; "
-                                     "the job fails after it")
     Args:
         flags: values by setting name; None means "not given" and leaves the others' word.
         environ: instead of `os.environ`.

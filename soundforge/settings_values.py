@@ -34,8 +34,8 @@ def integer(low: int, high: int, *, optional: bool = False) -> Rule:
     return Rule("integer", low, high, optional=optional)
 
 
-def number(low: float, high: float) -> Rule:
-    return Rule("number", low, high)
+def number(low: float, high: float, *, optional: bool = False) -> Rule:
+    return Rule("number", low, high, optional=optional)
 
 
 def flag() -> Rule:

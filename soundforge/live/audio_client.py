@@ -188,7 +188,12 @@ class AudioClient:
 
         A start is the position at which sound is given out; it is heard `output_delay` samples later.
         """
-        return int(self.now()) + 2 * self.setup.block + int(0.01 * self.rate)
+        return int(self.now()) + 2 * self.block + int(0.01 * self.rate)
+
+    @property
+    def block(self) -> int:
+        """Samples of a block: what was asked for, or what the device takes when that is more."""
+        return max(self.setup.block, self.status.block)
 
     # --- commands to the callback ---
 
@@ -321,7 +326,7 @@ class AudioClient:
 
     def _device_opened(self, opened: DeviceOpened) -> None:
         self.opened, self._rate = opened, opened.rate
-        self.latency = self._latency_of(opened, self.setup.block)
+        self.latency = self._latency_of(opened, opened.block or self.setup.block)
         self._clock = ClockFilter(opened.rate)
         self._beat_at = time.monotonic()  # its patience begins now, however long the opening took
         for _, message, _ in self._clips.values():

@@ -1,4 +1,4 @@
-"""The audio process: opens the sound card and drives the mixer. The only module that imports sounddevice.
+"""The audio process: opens the sound card and drives the mixer. `audio_sound_card` alone imports sounddevice.
 
 It is a process of its own because a callback in a process that also runs torch underruns, and because PortAudio
 may hang or abort its process when a device vanishes: then only this process is lost, and is started again.
@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -35,6 +35,7 @@ from soundforge.live.audio_protocol import (
     DeviceOpened,
     QuitAudio,
 )
+from soundforge.live.audio_sound_card import SoundCard
 from soundforge.live.mixer import Mixer
 from soundforge.live.offline_device import OfflineDevice
 from soundforge.live.priority import raise_process
@@ -56,20 +57,6 @@ class Device(Protocol):
     def stop(self) -> None: ...
 
 
-def import_sounddevice() -> Any:
-    """The sounddevice module.
-
-    Raises:
-        DeviceError: PortAudio is not installed.
-    """
-    try:
-        import sounddevice
-    except (OSError, ImportError) as error:
-        raise DeviceError(f"PortAudio cannot be loaded ({error}); install it (Debian: apt-get install libportaudio2), "
-                          "or use --offline-device") from error
-    return sounddevice
-
-
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Keep the libraries below PortAudio from writing to the terminal: what matters is raised, and told in one line."""
@@ -82,97 +69,6 @@ def quiet() -> Iterator[None]:
         os.dup2(saved, 2)
         os.close(saved)
         os.close(nowhere)
-
-
-class SoundCard:
-    """A PortAudio duplex (or output only) stream.
-
-    Raises:
-        DeviceError: no PortAudio, no such device, or it does not run at this rate.
-    """
-
-    def __init__(self, setup: AudioSetup) -> None:
-        self._sd = import_sounddevice()
-        self.fault: BaseException | None = None
-        self._setup = setup
-        output = self._find(setup.output, "output")
-        assert output is not None, "only an input may be missing"
-        self._output: dict[str, Any] = output
-        self._input = None if setup.input == "" else self._find(setup.input, "input")
-        self.rate = setup.rate or int(self._output["default_samplerate"])
-        outs = min(setup.output_channels, int(self._output["max_output_channels"]))
-        ins = 0 if self._input is None else min(setup.input_channels, int(self._input["max_input_channels"]))
-        self._check(outs, ins)
-        inputs = float(self._input["default_low_input_latency"]) if self._input else 0.0
-        self.opened = DeviceOpened(str(self._output["name"]), self.rate, ins, outs, inputs,
-                                   float(self._output["default_low_output_latency"]))
-        self._stream: Any = None
-
-    def _find(self, wanted: str | None, kind: str) -> dict[str, Any] | None:
-        device = int(wanted) if wanted is not None and wanted.isdigit() else wanted
-        try:
-            found: dict[str, Any] = self._sd.query_devices(device, kind)
-        except (ValueError, self._sd.PortAudioError) as error:
-            if wanted is None and kind == "input":
-                return None  # a machine without a microphone still plays
-            there = [d["name"] for d in self._sd.query_devices() if d[f"max_{kind}_channels"] > 0]
-            asked = "there is no default" if wanted is None else f"{wanted!r} is not (exactly one)"
-            listed = f"there are: {', '.join(there)}" if there else "there is none; use --offline-device"
-            raise DeviceError(f"{asked} audio {kind} device ({str(error).splitlines()[0]}); {listed}") from error
-        if not found[f"max_{kind}_channels"]:
-            raise DeviceError(f"the audio device {found['name']!r} has no {kind}s; choose another --{kind}")
-        return found
-
-    def _check(self, outs: int, ins: int) -> None:
-        sd = self._sd
-        try:
-            sd.check_output_settings(self._output["index"], outs, "float32", samplerate=self.rate)
-            if self._input is not None:
-                sd.check_input_settings(self._input["index"], ins, "float32", samplerate=self.rate)
-        except sd.PortAudioError as error:
-            raise DeviceError(
-                f"the audio device {self._output['name']!r} does not run at {self.rate} Hz with {ins} in, {outs} out "
-                f"({error}); its own rate is {self._output['default_samplerate']:g} Hz, try without --rate") from error
-
-    def start(self, mixer: Mixer) -> None:
-        """Open and start the stream."""
-        sd, opened = self._sd, self.opened
-
-        def block(mixer: Mixer, inputs: Any, outputs: Any, status: Any) -> None:
-            try:
-                mixer.process(inputs, outputs, bool(status) and not status.priming_output)
-            except BaseException as error:
-                # Told by the main thread, which looks at `fault`; here nothing may be raised or printed.
-                outputs.fill(0.0)
-                self.fault = error
-
-        def duplex(inputs: Any, outputs: Any, n_samples: int, times: Any, status: Any) -> None:
-            block(mixer, inputs, outputs, status)
-
-        def output_only(outputs: Any, n_samples: int, times: Any, status: Any) -> None:
-            block(mixer, None, outputs, status)
-
-        common: dict[str, Any] = {"samplerate": self.rate, "blocksize": self._setup.block, "dtype": "float32",
-                                  "latency": self._setup.latency}
-        try:
-            if self._input is not None:
-                self._stream = sd.Stream(device=(self._input["index"], self._output["index"]), callback=duplex,
-                                         channels=(opened.input_channels, opened.output_channels), **common)
-            else:
-                self._stream = sd.OutputStream(device=self._output["index"], channels=opened.output_channels,
-                                               callback=output_only, **common)
-            self._stream.start()
-        except sd.PortAudioError as error:
-            raise DeviceError(f"the audio device {opened.name!r} does not start ({error}); "
-                              "is another program using it?") from error
-        latency = self._stream.latency
-        ins, outs = latency if isinstance(latency, tuple) else (0.0, latency)
-        self.opened = DeviceOpened(opened.name, self.rate, opened.input_channels, opened.output_channels,
-                                   float(ins), float(outs))
-
-    def stop(self) -> None:
-        """Nothing: PortAudio's stop may hang for ever when the device is gone. The process ends with `os._exit`,
-        and the system closes the device with it."""
 
 
 def audio_main(pipe: Connection, setup: AudioSetup, handles: AudioHandles, position: int, clock: float) -> None:
@@ -210,8 +106,9 @@ def audio_main(pipe: Connection, setup: AudioSetup, handles: AudioHandles, posit
         pass  # the control process is gone; so are we
     finally:
         if device is not None:
-            device.stop()
-        # Ending in the ordinary way would let PortAudio terminate, which aborts or hangs without its server.
+            with quiet():
+                device.stop()
+        # Ending in the ordinary way would wait for PortAudio, which hangs without its server.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)

@@ -69,6 +69,10 @@ class AudioSetup:
         rate: Hz, or None for the device's own.
         block: samples per block.
         input_channels, output_channels: wanted; fewer when the device has fewer.
+        input_map, output_map: device channels, counted from 0, that our channels come from and go to; () = the first
+            ones. An output map may be longer than the mix has channels: they are sent round again.
+        drift: "on" = input and output have clocks of their own, and are resampled to one; "off"; "auto" = when they
+            are different devices of a sound system that does not do it itself.
         latency: "low", "high" or seconds, as PortAudio takes it.
         offline: use the offline device.
         offline_input, offline_output: file names, or "" for silence / nothing.
@@ -80,6 +84,9 @@ class AudioSetup:
     block: int = 256
     input_channels: int = 2
     output_channels: int = 2
+    input_map: tuple[int, ...] = ()
+    output_map: tuple[int, ...] = ()
+    drift: str = "auto"
     latency: str | float = "low"
     offline: bool = False
     offline_input: str = ""
@@ -101,7 +108,8 @@ class AudioHandles:
 class DeviceOpened:
     """The device runs: its actual rate and channels, and the latencies that its driver reports, in seconds.
 
-    `name` is the output's; `input_name` "" = it is the same device, or there is no input.
+    `name` is the output's; `input_name` "" = it is the same device, or there is no input. `block` = samples of a block
+    where the sound system decides on that (JACK), else 0.
     """
 
     name: str
@@ -111,6 +119,7 @@ class DeviceOpened:
     input_latency: float
     output_latency: float
     input_name: str = ""
+    block: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +162,9 @@ class AudioStatus:
     """
 
     _SEQUENCE, _POSITION, _BLOCKS, _UNDERRUNS, _LATE, _XRUNS, _LIMITED, _PLAYING = range(0, 8 * CACHE_LINE, CACHE_LINE)
-    _CLOCK, _PEAK_IN, _PEAK_OUT, _LONGEST = range(4)
-    _N_INTS, _N_FLOATS = 8 * CACHE_LINE, 8
+    _BLOCK = 8 * CACHE_LINE
+    _CLOCK, _PEAK_IN, _PEAK_OUT, _LONGEST, _DRIFT = range(5)
+    _N_INTS, _N_FLOATS = 9 * CACHE_LINE, 8
 
     def __init__(self, name: str = "") -> None:
         self._block = SharedBlock(0 if name else (self._N_INTS + self._N_FLOATS) * 8, name)
@@ -198,6 +208,14 @@ class AudioStatus:
         self._floats[self._PEAK_OUT] = peak_out
         if seconds > self._floats[self._LONGEST]:
             self._floats[self._LONGEST] = seconds
+
+    def set_block(self, n_samples: int) -> None:
+        """How many samples the device asks for at a time."""
+        self._ints[self._BLOCK] = n_samples
+
+    def set_drift(self, ppm: float) -> None:
+        """How much faster than nominal the input device runs than the output device."""
+        self._floats[self._DRIFT] = ppm
 
     # --- read anywhere ---
 
@@ -260,6 +278,16 @@ class AudioStatus:
     @property
     def peak_out(self) -> float:
         return float(self._floats[self._PEAK_OUT])
+
+    @property
+    def block(self) -> int:
+        """Samples of the last block."""
+        return int(self._ints[self._BLOCK])
+
+    @property
+    def drift_ppm(self) -> float:
+        """Of the input device's clock against the output device's, parts per million; 0 when they are one."""
+        return float(self._floats[self._DRIFT])
 
     @property
     def longest_block_seconds(self) -> float:

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from soundforge.live.audio_protocol import DeviceOpened
+
+if TYPE_CHECKING:
+    from soundforge.live.audio_client import AudioClient
 
 Source = Literal["reported", "calibrated", "settings"]
 
@@ -45,3 +48,29 @@ def calibrated(opened: DeviceOpened, round_trip_seconds: float) -> Latency:
     share = opened.output_latency / told if told > 0 else 0.5
     output = share * round_trip_seconds
     return Latency(round_trip_seconds - output, output, "calibrated")
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceReport:
+    """The device that runs, for users.
+
+    `clock_ppm` = how much faster its crystal runs than the machine's clock; `drift_ppm` = how much faster the input
+    device's runs than the output device's, where they are two.
+    """
+
+    name: str
+    rate: int
+    block: int
+    input_ms: float
+    output_ms: float
+    latency_from: Source
+    clock_ppm: float
+    drift_ppm: float
+
+
+def device_report(audio: AudioClient) -> DeviceReport:
+    """As it stands now."""
+    latency = audio.latency
+    return DeviceReport(audio.opened.name if audio.opened else "", audio.rate, audio.block,
+                        1000 * latency.input_seconds, 1000 * latency.output_seconds, latency.source, audio.drift_ppm,
+                        audio.status.drift_ppm)

@@ -83,6 +83,7 @@ class Mixer:
         # The line through (position, time) passes where the callback began, however long it took; what it has done
         # by now lies on that line in the future.
         self.status.tick(self.position, began + len(out) / self.rate)
+        self.status.set_block(len(out))
         self.status.meter(self._peak_in, self._peak_out, time.perf_counter() - began)
 
     _peak_in = 0.0

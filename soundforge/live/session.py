@@ -26,6 +26,7 @@ from soundforge.live.engine_protocol import (
     LoadModel,
     PromptFailed,
 )
+from soundforge.live.latency import DeviceReport, LatencyOf, device_report, reported
 from soundforge.live.library_watch import LibraryWatch
 from soundforge.live.request_builder import sampling_from
 from soundforge.live.session_clips import ClipPart
@@ -55,13 +56,16 @@ class Session:
         queue_size: jobs that may wait.
         condition_names: conditions that plugins registered, beside the slots of the model that serves.
         processor_names: clip processors that plugins registered; None = not known, all are taken.
+        latency_of: what the latencies of an opened device are.
     """
 
     def __init__(self, setup: AudioSetup, engine: EngineClient, library: Library, *, model: str = "starter",
                  bpm: float = 120.0, beats_per_bar: int = 4, tempo_known: bool = False, queue_size: int = 8,
-                 condition_names: Collection[str] = (), processor_names: Collection[str] | None = None) -> None:
+                 condition_names: Collection[str] = (), processor_names: Collection[str] | None = None,
+                 latency_of: LatencyOf = reported) -> None:
         self.audio = AudioClient(setup, on_capture=self._captured, on_happened=self._happened,
-                                 on_device=self._device_opened, on_trouble=lambda what: self.notice("error", what))
+                                 on_device=self._device_opened, on_trouble=lambda what: self.notice("error", what),
+                                 latency_of=latency_of)
         transport = Transport(setup.rate or 48_000, bpm, numerator=beats_per_bar)
         self.engine, self.library = engine, library
         self._room = Room(self.audio, engine, library, transport, tempo_known)
@@ -360,6 +364,10 @@ class Session:
     def timeline(self) -> Timeline:
         """The transport against `time.perf_counter()`: which beat is heard when. Thread-safe."""
         return self._transport.timeline()
+
+    def device(self) -> DeviceReport:
+        """The device that runs: its rate and block, its latencies and who says so, and how the clocks drift."""
+        return device_report(self.audio)
 
     @property
     def output_delay_seconds(self) -> float:
