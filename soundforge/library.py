@@ -3,7 +3,8 @@
     FOLDER/takes/take-0001.wav    FOLDER/clips/clip-0001.wav    FOLDER/pads.json
 
 The files are the truth: the index is rebuilt from their headers at every start, so a process that was killed in the
-middle of a write leaves a consistent library (the half-written file has a temporary name and is removed).
+middle of a write leaves a consistent library (the half-written file has a temporary name and is removed). What other
+programs put into the folders or take out of them, `refresh` finds.
 
 Threading: thread-safe. Methods marked *disk* block and belong on a worker thread; the others only look at the index
 in memory and may be called on the event loop: their lock is never held while the disk works.
@@ -11,43 +12,25 @@ in memory and may be called on the event loop: their lock is never held while th
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from soundforge.clip import Clip
 from soundforge.errors import AudioError, LibraryError
-from soundforge.library_ids import check_id, number_of
-from soundforge.library_pads import PADS, Pads
+from soundforge.library_entry import KINDS, Entry, Found, Kind, Mark, folder_of, new_entries, read_entry
+from soundforge.library_ids import check_id
+from soundforge.library_index import Index
+from soundforge.library_pads import PADS, Pad, Pads
 from soundforge.take import Take
 from soundforge.wav import read_clip, read_take, write_clip, write_take
 from soundforge.wav_file import remove_leftovers
-from soundforge.wav_info import read_info
 
-__all__ = ["DEFAULT_LIMIT_BYTES", "PADS", "Entry", "Kind", "Library"]
+__all__ = ["DEFAULT_LIMIT_BYTES", "PADS", "Entry", "Found", "Kind", "Library", "Pad"]
 
-Kind = Literal["take", "clip"]
-GIB = 1024**3
-DEFAULT_LIMIT_BYTES = 10 * GIB
+DEFAULT_LIMIT_BYTES = 10 * 1024**3
 _HEADERS_BYTES = 4096
 """Room for the chunks beside samples and record, for the estimate before a write."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A take or clip in the library. `bpm` 0 = not known; `created` = seconds since 1970 of the file."""
-
-    kind: Kind
-    id: str
-    path: Path
-    seconds: float
-    sample_rate: int
-    channels: int
-    bpm: float
-    file_bytes: int
-    created: float
 
 
 class Library:
@@ -67,13 +50,11 @@ class Library:
 
     def __init__(self, folder: Path, limit_bytes: int = DEFAULT_LIMIT_BYTES, bits: int = 32) -> None:
         self.folder = folder
-        self.limit_bytes = limit_bytes
         self.bits = bits
         self.problems: list[str] = []
-        self._lock = threading.Lock()
-        self._entries: dict[tuple[Kind, str], Entry] = {}
-        self._reserved_bytes = 0
-        self._last: dict[Kind, int] = {"take": 0, "clip": 0}
+        self._index = Index(limit_bytes)
+        self._seen: dict[Kind, int] = {}
+        self._unusable: dict[Path, Mark] = {}
         self._pads = Pads(folder / "pads.json")
         self._rebuild()
 
@@ -81,15 +62,11 @@ class Library:
 
     def next_id(self, kind: Kind) -> str:
         """A new id such as `take-0001`; never given twice, not even after a deletion."""
-        with self._lock:
-            self._last[kind] += 1
-            return f"{kind}-{self._last[kind]:04d}"
+        return self._index.next_id(kind)
 
     def list(self, kind: Kind) -> list[Entry]:
         """All of a kind, oldest first."""
-        with self._lock:
-            found = [entry for entry in self._entries.values() if entry.kind == kind]
-        return sorted(found, key=lambda entry: (entry.created, entry.id))
+        return self._index.of_kind(kind)
 
     def info(self, kind: Kind, name: str) -> Entry:
         """One entry.
@@ -97,11 +74,7 @@ class Library:
         Raises:
             LibraryError: no such take or clip; names the latest ones.
         """
-        with self._lock:
-            entry = self._entries.get((kind, name))
-        if entry is None:
-            raise self._unknown(kind, name)
-        return entry
+        return self._index.get(kind, name)
 
     def latest(self, kind: Kind) -> Entry | None:
         """The newest of a kind, or None."""
@@ -111,13 +84,21 @@ class Library:
     @property
     def used_bytes(self) -> int:
         """What takes and clips take up, those being written included."""
-        with self._lock:
-            return self._used()
+        return self._index.used_bytes
+
+    @property
+    def limit_bytes(self) -> int:
+        """Most that takes and clips may take up together."""
+        return self._index.limit_bytes
 
     @property
     def pads(self) -> Mapping[int, str]:
         """Clip id by pad number; free pads are absent."""
         return self._pads.clips()
+
+    def pad(self, number: int) -> Pad:
+        """One pad; raises LibraryError for a number that none has."""
+        return self._pads.get(number)
 
     # --- disk: on a worker thread --------------------------------------------------------------------------
 
@@ -152,11 +133,47 @@ class Library:
             entry.path.unlink(missing_ok=True)
         except OSError as error:
             raise LibraryError(f"cannot delete {kind} {name!r}: {error}; close programs that use it") from error
-        with self._lock:
-            self._entries.pop((kind, name), None)
+        self._index.pop(kind, name)
         if kind == "clip":
             self._pads.forget(name)
         return entry
+
+    def refresh(self) -> Sequence[Found]:
+        """*Disk.* Take in what other programs put into the folders, and let go of what they took out of them.
+
+        Costs two looks at a folder when nothing has changed. Call it on the thread that saves: it would take a file
+        that is being saved for somebody else's.
+
+        Raises:
+            LibraryError: the folders cannot be read.
+        """
+        found: list[Found] = []
+        try:
+            for kind in KINDS:
+                folder = folder_of(self.folder, kind)
+                seen = folder.stat().st_mtime_ns
+                if seen != self._seen.get(kind) or any(path.parent == folder for path in self._unusable):
+                    found += self._look_again(kind, folder)
+                    self._seen[kind] = seen
+        except OSError as error:
+            raise LibraryError(f"cannot look into the library {str(self.folder)!r}: {error}") from error
+        return found
+
+    def _look_again(self, kind: Kind, folder: Path) -> Sequence[Found]:
+        known = {entry.id: entry.path for entry in self.list(kind)}
+        entries, _ = new_entries(kind, folder, set(known), self._unusable)
+        gone = [name for name, path in known.items() if not path.exists()]
+        for entry in entries:
+            self._index.put(entry)
+        for name in gone:
+            self._index.pop(kind, name)
+            if kind == "clip":
+                self._pads.forget(name)
+        return [Found(kind, entry.id, False) for entry in entries] + [Found(kind, name, True) for name in gone]
+
+    def change_pad(self, number: int, **changes: Any) -> Pad:
+        """*Disk.* Change how a pad plays (fields of `Pad`); gives it as it is now. Raises LibraryError."""
+        return self._pads.change(number, **changes)
 
     def set_pad(self, pad: int, name: str) -> None:
         """*Disk.* Put a clip on a pad, or free the pad with "".
@@ -176,84 +193,42 @@ class Library:
     # --- inside --------------------------------------------------------------------------------------------
 
     def _path(self, kind: Kind, name: str) -> Path:
-        return self.folder / f"{kind}s" / f"{name}.wav"
-
-    def _used(self) -> int:
-        return self._reserved_bytes + sum(entry.file_bytes for entry in self._entries.values())
-
-    def _unknown(self, kind: Kind, name: str) -> LibraryError:
-        known = [entry.id for entry in self.list(kind)]
-        have = f"the latest are {', '.join(known[-5:])}" if known else f"there are no {kind}s yet"
-        return LibraryError(f"{kind} came as {name[:80]!r}, which is not in the library; {have}")
+        return folder_of(self.folder, kind) / f"{name}.wav"
 
     def _save(self, kind: Kind, item: Take | Clip, name: str) -> Entry:
         samples = item.waveform if isinstance(item, Clip) else item.waveform.samples
         estimate = samples.size * self.bits // 8 + _HEADERS_BYTES
         if isinstance(item, Clip) and item.codes is not None:
             estimate += item.codes.size * 3  # base64 of 16-bit integers
-        known = self._reserve(kind, name, estimate)
+        known = self._index.reserve(kind, name, estimate)
         try:
             path = self._path(kind, name)
             if isinstance(item, Clip):
                 write_clip(item, path, self.bits, replace=known)
             else:
                 write_take(item, path, self.bits, replace=known)
-            entry = self._entry(kind, path)
+            entry = read_entry(kind, path)
         except AudioError as error:
             raise LibraryError(f"{kind} {name!r} was not written: {error}") from error
         finally:
-            with self._lock:
-                self._reserved_bytes -= estimate
-        with self._lock:
-            self._entries[kind, name] = entry
-            self._last[kind] = max(self._last[kind], number_of(name, kind))
+            self._index.settle(estimate)
+        self._index.put(entry)
         return entry
-
-    def _reserve(self, kind: Kind, name: str, estimate: int) -> bool:
-        """Count the bytes to come against the limit; True when the name is ours already and may be replaced."""
-        with self._lock:
-            old = self._entries.get((kind, name))
-            if old is None:
-                twin = next((e.id for e in self._entries.values() if e.kind == kind and e.id.lower() == name.lower()),
-                            None)
-                if twin is not None:
-                    # macOS and Windows would take both for one file.
-                    raise LibraryError(f"{kind} came as {name!r} and {twin!r} exists; "
-                                       "names that differ in case only are not taken")
-            wanted = self._used() + estimate - (old.file_bytes if old else 0)
-            if wanted > self.limit_bytes:
-                raise LibraryError(f"the library would grow to {_size(wanted)} and its limit is "
-                                   f"{_size(self.limit_bytes)}; delete clips or takes, or raise library_limit_bytes")
-            self._reserved_bytes += estimate
-            return old is not None
 
     def _rebuild(self) -> None:
         try:
-            for kind in ("take", "clip"):
-                folder = self.folder / f"{kind}s"
+            for kind in KINDS:
+                folder = folder_of(self.folder, kind)
                 folder.mkdir(parents=True, exist_ok=True)
                 remove_leftovers(folder)
-                for path in sorted(folder.iterdir()):
-                    if path.suffix == ".wav":
-                        self._adopt(kind, path)
+                self._seen[kind] = folder.stat().st_mtime_ns
+                entries, problems = new_entries(kind, folder, set(), self._unusable)
+                self._index.used_ids(kind, [path.stem for path in folder.glob("*.wav")])
+                for entry in entries:
+                    self._index.put(entry)
+                self.problems += problems
             remove_leftovers(self.folder)
         except OSError as error:
             raise LibraryError(f"cannot open the library {str(self.folder)!r}: {error}; "
                                "choose another folder with --library") from error
-        self.problems += self._pads.read({name for kind, name in self._entries if kind == "clip"})
-
-    def _adopt(self, kind: Kind, path: Path) -> None:
-        self._last[kind] = max(self._last[kind], number_of(path.stem, kind))
-        try:
-            self._entries[kind, check_id(path.stem, kind)] = self._entry(kind, path)
-        except (AudioError, LibraryError, OSError) as error:
-            self.problems.append(f"{path.name} is left out: {error}")
-
-    def _entry(self, kind: Kind, path: Path) -> Entry:
-        info = read_info(path, with_record=False)
-        return Entry(kind, path.stem, path, info.seconds, info.sample_rate, info.channels, info.bpm or 0.0,
-                     info.file_bytes, path.stat().st_mtime)
-
-
-def _size(count: int) -> str:
-    return f"{count / GIB:.1f} GiB" if count >= GIB else f"{count / 2**20:.1f} MiB"
+        self.problems += self._pads.read({entry.id for entry in self.list("clip")})

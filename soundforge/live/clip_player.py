@@ -95,10 +95,13 @@ class ClipPlayer:
             self._audio.move_voice(playing.voice, playing.token, moved.at)
             self._stop_at(playing.clip, moved.at, only_stopping=True)
 
-    def stop(self, clip: str) -> None:
-        """Stop every voice that plays a clip, and one that is about to."""
+    def stop(self, clip: str, on_grid: bool = False) -> None:
+        """Stop every voice that plays a clip now or at the next launch position, and one that is about to."""
         if clip in self._loading:
             self._unwanted.add(clip)
+        if on_grid:
+            self._stop_at(clip, self._launch().at)
+            return
         for playing in self._of(clip):
             self._audio.stop_voice(playing.voice, playing.token, NOW, self._fade())
 

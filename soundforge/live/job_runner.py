@@ -131,8 +131,11 @@ class JobRunner:
             if job.plays and job.voice >= 0:
                 self.silence_job(job)
 
-    def silence_job(self, job: Job) -> None:
-        """Stop the sound of one job; its clip is still made."""
+    def silence_job(self, job: Job, at: int = NOW) -> None:
+        """Stop the sound of one job, now or at a position; its clip is still made."""
+        if at != NOW and (job.armed or job.sounding):
+            self._audio.stop_voice(job.voice, job.token, at, self._samples(STOP_FADE_SECONDS))
+            return  # its end closes the stream
         self._stop(job)
         self._send(MuteJob(job.id))
         if not (job.armed or job.sounding or job.starved):

@@ -82,6 +82,13 @@ class TakeStore:
     def has_prompt(self, take: str) -> bool:
         return take in self._prompts
 
+    def forget(self, take: str) -> None:
+        """Its file is gone."""
+        self._takes.pop(take, None)
+        self.discard(take)
+        if self.last == take:
+            self.last = ""
+
     def prompt_failed(self, take: str) -> None:
         self._prompts.pop(take, None)
 

@@ -53,7 +53,8 @@ async def main() -> None:
     while await loop.run_in_executor(reader, sys.stdin.readline):
         print(json.dumps({"threads": threading.active_count(), "bytes": resident_bytes(), "dropped": bridge.dropped,
                           "malformed": bridge.malformed, "carried_out": carried_out,
-                          "scheduled": len(bridge._schedule), "subscribers": len(bridge._out.subscribers)}), flush=True)
+                          "scheduled": len(bridge._intake.schedule),
+                          "subscribers": len(bridge._out.subscribers)}), flush=True)
     await bridge.stop()
 
 

@@ -8,7 +8,17 @@ from dataclasses import replace
 from typing import Any
 
 from soundforge import LibraryError, RequestError
-from soundforge.requests import CaptureEvent, ClipEvent, Event, JobEvent, NoticeEvent, StatusEvent, TransportEvent
+from soundforge.requests import (
+    CaptureEvent,
+    ClipEvent,
+    Event,
+    JobEvent,
+    NoticeEvent,
+    PadEvent,
+    ParamEvent,
+    StatusEvent,
+    TransportEvent,
+)
 
 NUMBERS = {"seconds": 8.0, "bars": 0, "temperature": 1.0, "top_k": 250, "top_p": 0.0, "cfg": 3.0, "seed": -1,
            "gain": 1.0, "quantum": 4.0, "crossfade_ms": 10.0, "monitor": 0, "autoplay": 1}
@@ -30,6 +40,9 @@ class MemorySession:
         self.takes = 0
         self.sources = {"internal"}
         self.followed: list[tuple[Any, ...]] = []
+        self.drop_counters: list[Callable[[], int]] = []
+        self.pad_options: dict[int, tuple[bool, float, str]] = {}
+        self.gains: list[float] = []
 
     def emit(self, event: Event, origin: Any = None) -> None:
         for listener in list(self.listeners):
@@ -42,12 +55,17 @@ class MemorySession:
         self.listeners.append(listener)
         return lambda: self.listeners.remove(listener)
 
+    def add_drop_counter(self, counter: Callable[[], int]) -> Callable[[], None]:
+        self.drop_counters.append(counter)
+        return lambda: self.drop_counters.remove(counter)
+
     @property
     def source(self) -> str:
         return self.beat.source
 
     def status(self) -> StatusEvent:
-        return StatusEvent("capturing" if self.capturing else "ready", "tiny", 0, 1.5, 2, 3, 4)
+        dropped = 4 + sum(counter() for counter in self.drop_counters)
+        return StatusEvent("capturing" if self.capturing else "ready", "tiny", 0, 1.5, 2, 3, dropped)
 
     def get_param(self, name: str) -> float | str:
         if name.startswith("guidance/"):
@@ -64,6 +82,8 @@ class MemorySession:
             raise RequestError(f"{name} came as {value:g}, expected -1000000 to 1000000")
         self.params[name] = value
         self.calls.append(("set_param", name, value))
+        if value != old:
+            self.emit(ParamEvent(name, value))
 
     def set_condition(self, name: str, source: str) -> None:
         self.calls.append(("set_condition", name, source))
@@ -85,28 +105,31 @@ class MemorySession:
         self.calls.append(("capture_bars", n, take))
         self.emit(CaptureEvent("started", take), origin)
 
-    def _job(self, call: tuple[Any, ...], job: str, origin: Any) -> str:
-        self.calls.append(call)
+    def _job(self, call: tuple[Any, ...], job: str, origin: Any, gain: float, endless: bool = False) -> str:
+        self.calls.append((*call, "endless") if endless else call)
+        self.gains.append(gain)
         self.jobs += 1
         name = job or f"job-{self.jobs}"
         self.emit(JobEvent("accepted", name), origin)
         return name
 
-    def continue_take(self, take: str = "", seconds: float | None = None, job: str = "", origin: Any = None) -> str:
-        return self._job(("continue_take", take, seconds, job), job, origin)
+    def continue_take(self, take: str = "", seconds: float | None = None, job: str = "", origin: Any = None, *,
+                      gain: float = 1.0, endless: bool = False) -> str:
+        return self._job(("continue_take", take, seconds, job), job, origin, gain, endless)
 
-    def generate(self, text: str | None = None, seconds: float | None = None, job: str = "",
-                 origin: Any = None) -> str:
-        return self._job(("generate", text, seconds, job), job, origin)
+    def generate(self, text: str | None = None, seconds: float | None = None, job: str = "", origin: Any = None, *,
+                 gain: float = 1.0, endless: bool = False) -> str:
+        return self._job(("generate", text, seconds, job), job, origin, gain, endless)
 
-    def regenerate(self, job: str = "", origin: Any = None) -> str:
-        return self._job(("regenerate", job), job, origin)
+    def regenerate(self, job: str = "", origin: Any = None, *, gain: float = 1.0) -> str:
+        return self._job(("regenerate", job), job, origin, gain)
 
-    def takeover(self, bars_in: int, bars_out: int = 0, job: str = "", origin: Any = None) -> str:
-        return self._job(("takeover", bars_in, bars_out, job), job, origin)
+    def takeover(self, bars_in: int, bars_out: int = 0, job: str = "", origin: Any = None, *,
+                 gain: float = 1.0) -> str:
+        return self._job(("takeover", bars_in, bars_out, job), job, origin, gain)
 
-    def release(self) -> None:
-        self.calls.append(("release",))
+    def release(self, job: str = "") -> None:
+        self.calls.append(("release", job) if job else ("release",))
 
     def cancel(self, job: str) -> None:
         self.calls.append(("cancel", job))
@@ -125,9 +148,9 @@ class MemorySession:
         self.calls.append(("clip_play", clip, loop, gain))
         self.emit(replace(self.clips[clip], kind="playing"))
 
-    def clip_stop(self, clip: str) -> None:
+    def clip_stop(self, clip: str, on_grid: bool = False) -> None:
         self.clip_info(clip)
-        self.calls.append(("clip_stop", clip))
+        self.calls.append(("clip_stop", clip, "on_grid") if on_grid else ("clip_stop", clip))
 
     def clip_list(self) -> list[ClipEvent]:
         return list(self.clips.values())
@@ -137,10 +160,30 @@ class MemorySession:
         del self.clips[clip]
         self.calls.append(("clip_delete", clip))
 
-    def clip_pad(self, clip: str, pad: int) -> None:
-        self.clip_info(clip)
-        self.pads[pad] = clip
+    def clip_pad(self, clip: str, pad: int, origin: Any = None) -> None:
+        if clip:
+            self.clip_info(clip)
+            self.pads[pad] = clip
+        else:
+            self.pads.pop(pad, None)
         self.calls.append(("clip_pad", clip, pad))
+        self.emit(self.pad_info(pad), origin)
+
+    def release_pad(self, pad: int) -> None:
+        self.calls.append(("release_pad", pad))
+
+    def stop_pad(self, pad: int) -> None:
+        self.calls.append(("stop_pad", pad))
+
+    def pad_set(self, pad: int, loop: bool = False, gain: float = 1.0, mode: str = "retrigger",
+                origin: Any = None) -> None:
+        if mode not in ("retrigger", "toggle", "gate"):
+            raise LibraryError(f"a pad's mode came as {mode!r}, expected one of retrigger, toggle, gate")
+        self.pad_options[pad] = (loop, gain, mode)
+        self.emit(self.pad_info(pad), origin)
+
+    def pad_info(self, pad: int) -> PadEvent:
+        return PadEvent(pad, self.pads.get(pad, ""), *self.pad_options.get(pad, (False, 1.0, "retrigger")))
 
     def play_pad(self, pad: int, velocity: float = 1.0) -> None:
         if pad not in self.pads:

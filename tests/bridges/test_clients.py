@@ -37,8 +37,9 @@ class QuickSession(MemorySession):
 
     server: Running
 
-    def continue_take(self, take: str = "", seconds: float | None = None, job: str = "", origin: Any = None) -> str:
-        name = super().continue_take(take, seconds, job, origin)
+    def continue_take(self, take: str = "", seconds: float | None = None, job: str = "", origin: Any = None,
+                      **options: Any) -> str:
+        name = super().continue_take(take, seconds, job, origin, **options)
         done = JobEvent("done", name, clip="clip-0001", seconds=seconds or 8.0, file="/library/clip-0001.wav")
         self.server.loop.call_later(0.2, self.emit, done, origin)
         return name

@@ -14,7 +14,7 @@ import pytest
 from session_double import MemorySession
 
 from soundforge import DeviceError, RequestError, SettingsError
-from soundforge.requests import CaptureEvent, ClipEvent, JobEvent
+from soundforge.requests import CaptureEvent, ClipEvent, JobEvent, ParamEvent
 from soundforge_bridges.midi.bridge import MidiBridge
 from soundforge_bridges.midi.dispatch import Dispatcher
 from soundforge_bridges.midi.inbox import Inbox
@@ -85,6 +85,25 @@ def test_hold_and_toggle(desk: Desk) -> None:
     assert desk.play(on(38), off(38), on(38), off(38)) == [("capture_start", ""), ("capture_stop",)]
     desk.session.capture_start("by osc")
     assert desk.play(on(38)) == [("capture_stop",)], "the toggle ends what somebody else began"
+
+
+@pytest.mark.parametrize("note", [40, 41, 42, 43])
+def test_the_velocity_of_a_trigger_is_its_gain(desk: Desk, note: int) -> None:
+    desk.play(on(note, 127), on(note, 32))
+    assert desk.session.gains == [1.0, 32 / 127]
+
+
+def test_a_pad_hears_of_its_release_once(desk: Desk) -> None:
+    assert desk.play(on(50, 127), off(50), off(50)) == [("play_pad", 3, 1.0), ("release_pad", 3)]
+    desk.session.pads.clear()
+    assert desk.play(on(50, 127), off(50)) == [], "a press that was refused has no release"
+
+
+def test_endless_actions(session: MemorySession) -> None:
+    desk = Desk(session, MidiMap(1, {1: NoteAction("generate-endless"), 2: NoteAction("continue-endless"),
+                                     3: NoteAction("release")}))
+    assert desk.play(on(1), on(2), on(3)) == [("generate", None, None, "", "endless"),
+                                              ("continue_take", "", None, "", "endless"), ("release",)]
 
 
 def test_a_refused_capture_is_not_ended(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,7 +195,7 @@ def test_lights(session: MemorySession) -> None:
     assert [m.note for m in start if m.type == "note_on"] == [36, 38, 40, 41, 42, 43, 45, *range(48, 64)]
     assert all(m.velocity == 0 for m in start if m.type == "note_on")
     faders = {m.control: m.value for m in start if m.type == "control_change"}
-    assert sorted(faders) == [20, 21, 22, 23, 24, 25]
+    assert sorted(faders) == sorted(n for n, target in DEFAULT.controls.items() if isinstance(target, Scale))
     assert (faders[20], faders[24]) == (63, 63) or (faders[20], faders[24]) == (64, 64)
     assert lights.on_event(CaptureEvent("started", "t")) == [on(36, 127), on(38, 127)]
     assert lights.on_event(CaptureEvent("take", "t")) == [on(36, 0), on(38, 0)]
@@ -188,6 +207,19 @@ def test_lights(session: MemorySession) -> None:
     assert lights.pads({2: "c", 16: "d"}) == [on(49, 127), on(63, 32)]
     assert lights.on_event(ClipEvent("stopped", "c")) == [on(45, 0)]
     assert lights.pads({2: "c"}) == [on(49, 32), on(63, 0)] and lights.pads({2: "c"}) == []
+
+
+def test_a_fader_follows_its_parameter_and_is_never_sent_back_what_it_said(session: MemorySession) -> None:
+    lights = Lights(DEFAULT)
+    lights.start(session)
+    assert lights.on_event(ParamEvent("temperature", 2.0)) == [cc(20, 127)]
+    assert lights.on_event(ParamEvent("temperature", 2.0)) == []
+    lights.heard(22, 3)
+    scale = DEFAULT.controls[22]
+    assert isinstance(scale, Scale)
+    assert lights.on_event(ParamEvent("top_k", scale.value(3))) == [], "another step would mean the same value"
+    assert lights.on_event(ParamEvent("top_k", 1000)) == [cc(22, 127)]
+    assert lights.on_event(ParamEvent("text", "dub")) == []
 
 
 # --- ports -------------------------------------------------------------------------------------------------

@@ -19,10 +19,10 @@ from soundforge_bridges.midi import learning as learning_module
 from soundforge_bridges.midi import register_bridges
 from soundforge_bridges.midi.bridge import MidiBridge
 from soundforge_bridges.midi.learn import Learner
-from soundforge_bridges.midi.map import DEFAULT, MidiMap, NoteAction
+from soundforge_bridges.midi.map import DEFAULT, MidiMap, NoteAction, Scale
 from soundforge_bridges.midi.map_file import parse_map, read_map, write_map
 
-STEPS = 8 + 1 + 6
+STEPS = 8 + 1 + sum(isinstance(target, Scale) for target in DEFAULT.controls.values())
 
 
 def test_questions_name_what_is_now() -> None:

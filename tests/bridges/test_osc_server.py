@@ -342,7 +342,7 @@ def test_a_flood_is_bounded_and_a_ping_gets_through(server: Running, session: Me
                 answered += 1
                 break
         assert threading.active_count() == threads + 1, "no thread per packet"
-        assert len(server.bridge._queue) <= 1024
+        assert len(server.bridge._intake.queue) <= 1024
     finally:
         stop.set()
         sender.join()

@@ -49,15 +49,25 @@ ROUND: list[tuple[str, tuple[Any, ...], tuple[Any, ...] | None, tuple[str, tuple
     ("/soundforge/generate", ("dub", 5.5, "j2"), ("generate", "dub", 5.5, "j2"), ("/soundforge/job/accepted", ("j2",))),
     ("/soundforge/generate", ("", None, 1234567), ("generate", None, None, "1.23457e+06"),
      ("/soundforge/job/accepted", ("1.23457e+06",))),
+    ("/soundforge/generate/endless", ("dub", "j9"), ("generate", "dub", None, "j9", "endless"),
+     ("/soundforge/job/accepted", ("j9",))),
+    ("/soundforge/continue/endless", ("mine",), ("continue_take", "mine", None, "", "endless"),
+     ("/soundforge/job/accepted", ("job-1",))),
     ("/soundforge/regenerate", ("j3",), ("regenerate", "j3"), ("/soundforge/job/accepted", ("j3",))),
     ("/soundforge/takeover", (4.0, 8, "j4"), ("takeover", 4, 8, "j4"), ("/soundforge/job/accepted", ("j4",))),
     ("/soundforge/takeover", (2,), ("takeover", 2, 0, ""), ("/soundforge/job/accepted", ("job-1",))),
     ("/soundforge/clip/play", ("drums", True), ("clip_play", "drums", True, 1.0), CLIP),
     ("/soundforge/clip/stop", ("drums",), ("clip_stop", "drums"), CLIP),
+    ("/soundforge/clip/stop", ("drums", 1), ("clip_stop", "drums", "on_grid"), CLIP),
     ("/soundforge/clip/list", (), None, CLIP),
     ("/soundforge/clip/info", ("drums",), None, CLIP),
     ("/soundforge/clip/delete", ("drums",), ("clip_delete", "drums"), CLIP),
     ("/soundforge/clip/pad", ("drums", 11), ("clip_pad", "drums", 11), CLIP),
+    ("/soundforge/pad/play", (3.0, 0.5), ("play_pad", 3, 0.5), ("/soundforge/pad", (3, "loop", 0, 1.0, "retrigger"))),
+    ("/soundforge/pad/stop", (3,), ("stop_pad", 3), ("/soundforge/pad", (3, "loop", 0, 1.0, "retrigger"))),
+    ("/soundforge/pad/set", (2, 1, 0.5, "gate"), None, ("/soundforge/pad", (2, "", 1, 0.5, "gate"))),
+    ("/soundforge/pad/clear", (3,), ("clip_pad", "", 3), ("/soundforge/pad", (3, "", 0, 1.0, "retrigger"))),
+    ("/soundforge/pad/list", (), None, ("/soundforge/pad", (1, "", 0, 1.0, "retrigger"))),
     ("/soundforge/transport", (), None, ("/soundforge/transport", ("internal", 120.0, 1, 0.0))),
     ("/soundforge/transport/tempo", (93,), ("set_tempo", 93.0), ("/soundforge/transport", ("internal", 93.0, 1, 0.0))),
     ("/soundforge/transport/tempo", (), None, ("/soundforge/transport", ("internal", 120.0, 1, 0.0))),
@@ -82,6 +92,7 @@ def test_round_trip(session: MemorySession, client: Client, address: str, argume
         session.params["guidance/chroma"] = 1.0
         call, answer = ("set_param", "guidance/chroma", 0.5), (address, (0.5,))
     session.add_clip("drums")
+    session.pads[3] = "loop"
     client.send(address, *arguments)
     assert client.until(answer[0]) == answer
     assert ([] if call is None else [call]) == session.calls
@@ -168,7 +179,7 @@ def test_errors(session: MemorySession, client: Client, address: str, arguments:
 
 
 def test_a_fault_in_the_session_is_answered(session: MemorySession, client: Client) -> None:
-    session.release = lambda: 1 / 0
+    session.release = lambda job: 1 / 0
     got, (where, text) = client.ask("/soundforge/release")
     assert (got, where) == ("/soundforge/error", "/soundforge/release") and "internal error: division" in text
     assert client.ask("/soundforge/ping")[0] == "/soundforge/pong"

@@ -76,7 +76,7 @@ class MidiBridge:
         self._worker: ThreadPoolExecutor | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watcher: asyncio.Task[None] | None = None
-        self._remove_listener: Callable[[], None] | None = None
+        self._undo: list[Callable[[], None]] = []
         self._open: dict[str, tuple[str, Any]] = {}
         self._output: tuple[str, Any] | None = None
         self._told: set[str] = set()
@@ -85,7 +85,7 @@ class MidiBridge:
     @property
     def dropped(self) -> int:
         """Messages that found no room, since the start."""
-        return self._inbox.dropped
+        return self._inbox.dropped + self._clock_inbox.dropped
 
     @property
     def open_inputs(self) -> list[str]:
@@ -96,7 +96,7 @@ class MidiBridge:
         """Open what is there and watch for the rest. Does not raise for absent ports: they are reported."""
         self._loop = asyncio.get_running_loop()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="soundforge-midi")
-        self._remove_listener = self._session.add_listener(self._on_event)
+        self._undo = [self._session.add_listener(self._on_event), self._session.add_drop_counter(lambda: self.dropped)]
         self._session.add_transport_source(SOURCE)
         self._watcher = asyncio.create_task(self._watch())
         # A driver that hangs must not keep the other bridges from starting.
@@ -107,9 +107,8 @@ class MidiBridge:
 
     async def stop(self) -> None:
         """Close all ports; safe to call twice."""
-        if self._remove_listener is not None:
-            self._remove_listener()
-            self._remove_listener = None
+        while self._undo:
+            self._undo.pop()()
         if self._learning is not None:
             self._learning.stop()
         watcher, self._watcher = self._watcher, None
@@ -239,6 +238,8 @@ class MidiBridge:
             if self._learning is not None:
                 self._learning.hear(message)
             else:
+                if message.type == "control_change" and message.channel == self._lights.channel:
+                    self._lights.heard(message.control, message.value)
                 self._dispatcher.on_message(message)
 
     def _on_clock(self, kind: str, seconds: float, position: int) -> None:

@@ -31,7 +31,7 @@ class Dispatcher:
                  report: Callable[[str], None] = print) -> None:
         self._session, self._map, self._presets, self._report = session, midi_map, tuple(presets), report
         self._capturing = False
-        self._held: set[tuple[int, int]] = set()
+        self._held: dict[tuple[int, int], NoteAction] = {}
         self._controls: dict[tuple[int, int], int] = {}
         self._chords = None if midi_map.chords is None else ChordTrack(midi_map.chords)
 
@@ -91,13 +91,19 @@ class Dispatcher:
         if action.action == "capture-hold":
             if key not in self._held:
                 self._session.capture_start(origin=ORIGIN)
-                self._held.add(key)  # only now: a capture that was refused is not ended later
+                self._held[key] = action  # only now: a capture that was refused is not ended later
             return
         self._act(action, velocity)
+        if action.action == "pad":
+            self._held[key] = action
 
     def _note_off(self, key: tuple[int, int]) -> None:
-        if key in self._held:
-            self._held.discard(key)
+        held = self._held.pop(key, None)
+        if held is None:
+            return
+        if held.action == "pad":
+            self._session.release_pad(held.pad)
+        else:
             self._session.capture_stop()
 
     def _control(self, channel: int, control: int, value: int) -> None:
@@ -122,22 +128,26 @@ class Dispatcher:
         self._session.set_param("text", text)
 
     def _act(self, action: NoteAction, velocity: int) -> None:
-        session = self._session
+        session, gain = self._session, velocity / TOP
         if action.action == "capture-toggle":
             if self._capturing:
                 session.capture_stop()
             else:
                 session.capture_start(origin=ORIGIN)
         elif action.action == "continue":
-            session.continue_take(origin=ORIGIN)
+            session.continue_take(origin=ORIGIN, gain=gain)
         elif action.action == "generate":
-            session.generate(origin=ORIGIN)
+            session.generate(origin=ORIGIN, gain=gain)
+        elif action.action == "continue-endless":
+            session.continue_take(origin=ORIGIN, gain=gain, endless=True)
+        elif action.action == "generate-endless":
+            session.generate(origin=ORIGIN, gain=gain, endless=True)
         elif action.action == "regenerate":
-            session.regenerate(origin=ORIGIN)
+            session.regenerate(origin=ORIGIN, gain=gain)
         elif action.action == "takeover":
-            session.takeover(action.bars_in, action.bars_out, origin=ORIGIN)
+            session.takeover(action.bars_in, action.bars_out, origin=ORIGIN, gain=gain)
         elif action.action == "pad":
-            session.play_pad(action.pad, velocity / TOP)
+            session.play_pad(action.pad, gain)
         elif action.action == "cancel":
             session.cancel("*")
         elif action.action in ("stop", "silence"):

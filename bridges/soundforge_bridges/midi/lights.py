@@ -7,7 +7,8 @@ A lit note has velocity 127, a dark one velocity 0, a dim one velocity 32:
     stop                                         while a clip plays
     pad                                          dim with a clip on it, lit while that plays
 
-Controllers that drive a parameter are sent once at the start, so that rings and faders show where they stand.
+Controllers that drive a parameter are sent at the start and whenever somebody else moves that parameter, so that
+rings and motor faders show where it stands; a fader is never sent back what it has just said.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from soundforge import SoundForgeError
-from soundforge.requests import CaptureEvent, ClipEvent, Event, JobEvent
+from soundforge.requests import CaptureEvent, ClipEvent, Event, JobEvent, ParamEvent
 from soundforge_bridges.midi.map import TOP, MidiMap, Scale
 from soundforge_bridges.port import SessionPort
 
 CAPTURE = ("capture-hold", "capture-toggle")
-JOBS = ("continue", "generate", "regenerate", "takeover")
+JOBS = ("continue", "continue-endless", "generate", "generate-endless", "regenerate", "takeover")
 PLAYING = ("stop",)
 DIM = 32
 _OPEN = ("accepted", "progress", "playing")
@@ -35,6 +36,7 @@ class Lights:
         self._jobs: set[str] = set()
         self._clips: set[str] = set()
         self._lit: dict[int, int] = {}
+        self._stands: dict[int, int] = {}
 
     @property
     def channel(self) -> int:
@@ -43,11 +45,10 @@ class Lights:
 
     def start(self, session: SessionPort) -> list[Any]:
         """All lights as they are now, and every controller where its parameter stands."""
-        import mido
-
         self._jobs.clear()
         self._clips.clear()
         self._lit.clear()
+        self._stands.clear()
         messages = self._light(CAPTURE + JOBS + PLAYING, False) + self.pads(session.library.pads)
         for number, target in sorted(self._map.controls.items()):
             if isinstance(target, Scale):
@@ -55,10 +56,12 @@ class Lights:
                     value = session.get_param(target.param)
                 except SoundForgeError:
                     continue  # a parameter that this session does not have has no place on the controller
-                if not isinstance(value, str):
-                    messages.append(mido.Message("control_change", channel=self.channel, control=number,
-                                                 value=target.step(value)))
+                messages += self._move(number, target, value)
         return messages
+
+    def heard(self, control: int, value: int) -> None:
+        """A controller was moved by hand: that is where it stands."""
+        self._stands[control] = value
 
     def on_event(self, event: Event) -> list[Any]:
         """What an event changes."""
@@ -70,6 +73,10 @@ class Lights:
         if isinstance(event, ClipEvent) and event.kind in ("playing", "stopped", "deleted"):
             (self._clips.add if event.kind == "playing" else self._clips.discard)(event.clip)
             return self._light(PLAYING, bool(self._clips))
+        if isinstance(event, ParamEvent):
+            return [message for number, target in sorted(self._map.controls.items())
+                    if isinstance(target, Scale) and target.param == event.name
+                    for message in self._move(number, target, event.value)]
         return []
 
     def pads(self, clips: Mapping[int, str]) -> list[Any]:
@@ -77,6 +84,15 @@ class Lights:
         wanted = {note: 0 if not (clip := clips.get(bound.pad)) else TOP if clip in self._clips else DIM
                   for note, bound in self._map.notes.items() if bound.action == "pad"}
         return self._change(wanted)
+
+    def _move(self, control: int, scale: Scale, value: str | float) -> list[Any]:
+        """A controller to where a value stands, unless it stands there."""
+        import mido
+
+        if isinstance(value, str) or (control in self._stands and scale.value(self._stands[control]) == value):
+            return []
+        self._stands[control] = scale.step(value)
+        return [mido.Message("control_change", channel=self.channel, control=control, value=self._stands[control])]
 
     def _light(self, actions: tuple[str, ...], lit: bool) -> list[Any]:
         """Messages for the notes of these actions whose light is not so already."""

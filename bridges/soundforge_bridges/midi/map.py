@@ -25,14 +25,17 @@ ACTIONS: Mapping[str, str] = MappingProxyType({
     "generate": "makes a clip from `param/text`",
     "regenerate": "the last continuation once more, with another seed",
     "takeover": "records bars from the next bar line and goes on without a gap",
-    "release": "ends a takeover that has no end",
+    "continue-endless": "goes on from the last take until it is released",
+    "generate-endless": "makes music from `param/text` until it is released",
+    "release": "ends a takeover, or another job, that has no end",
     "stop": "stops what sounds; jobs go on",
     "cancel": "cancels all jobs",
     "panic": "everything silent at once, all jobs cancelled",
-    "pad": "plays or retriggers a pad's clip, louder with velocity",
+    "pad": "plays a pad's clip (or stops it, as `/soundforge/pad/set` says), louder with velocity",
     "silence": "stops what sounds; cancels nothing (hosts send it at every stop)",
 })
-"""Every action by name. In the map a note may also be "none", which takes it out of the default map."""
+"""Every action by name; the velocity of a note that starts a sound is the sound's gain (127 = full). In the map a note
+may also be "none", which takes it out of the default map."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,8 @@ DEFAULT = MidiMap(
     controls=MappingProxyType({
         20: Scale("temperature", 0, 2), 21: Scale("cfg", 0, 10), 22: Scale("top_k", 1, 1000, "log"),
         23: Scale("seconds", 1, 30), 24: Scale("gain", 0, 2), 25: Scale("crossfade_ms", 0, 100),
+        26: Scale("morph", 0, 1),
+        26: Scale("morph", 0, 1),
         120: "silence", 123: "silence",
     }),
 )
-        26: Scale("morph", 0, 1),

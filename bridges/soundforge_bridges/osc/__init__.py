@@ -15,10 +15,10 @@ SOUNDFORGE_CONTRACT = 1
 
 
 def make_bridge(session: Any, settings: Any) -> OscBridge:
-    """The bridge for a session, from the settings `osc_host`, `osc_port` and `osc_allow`."""
+    """The bridge for a session, from the settings `osc_host`, `osc_port`, `osc_allow` and `osc_map`."""
     from soundforge_bridges.osc.server import OscBridge
 
-    return OscBridge(session, settings.osc_host, settings.osc_port, settings.osc_allow)
+    return OscBridge(session, settings.osc_host, settings.osc_port, settings.osc_allow, settings.osc_map)
 
 
 def _factory(session: Any, settings: Any) -> Bridge:

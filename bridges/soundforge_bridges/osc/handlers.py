@@ -15,6 +15,7 @@ from soundforge_bridges.port import SessionPort
 
 Reply = Iterable[Event | Outgoing]
 PREFIX = "/soundforge"
+PADS = range(1, 17)
 
 
 def status(session: SessionPort, origin: Any) -> Reply:
@@ -58,6 +59,16 @@ def generate(session: SessionPort, origin: Any, text: str | None, seconds: float
     return ()
 
 
+def continue_endless(session: SessionPort, origin: Any, take: str, job: str) -> Reply:
+    session.continue_take(take, None, job, origin=origin, endless=True)
+    return ()
+
+
+def generate_endless(session: SessionPort, origin: Any, text: str | None, job: str) -> Reply:
+    session.generate(text, None, job, origin=origin, endless=True)
+    return ()
+
+
 def regenerate(session: SessionPort, origin: Any, job: str) -> Reply:
     session.regenerate(job, origin=origin)
     return ()
@@ -68,8 +79,8 @@ def takeover(session: SessionPort, origin: Any, bars_in: int, bars_out: int, job
     return ()
 
 
-def release(session: SessionPort, origin: Any) -> Reply:
-    session.release()
+def release(session: SessionPort, origin: Any, job: str) -> Reply:
+    session.release(job)
     return ()
 
 
@@ -83,8 +94,8 @@ def clip_play(session: SessionPort, origin: Any, clip: str, loop: int) -> Reply:
     return [clip_reply(session.clip_info(clip))]
 
 
-def clip_stop(session: SessionPort, origin: Any, clip: str) -> Reply:
-    session.clip_stop(clip)
+def clip_stop(session: SessionPort, origin: Any, clip: str, on_grid: int) -> Reply:
+    session.clip_stop(clip, on_grid=bool(on_grid))
     return [clip_reply(session.clip_info(clip))]
 
 
@@ -106,6 +117,30 @@ def clip_delete(session: SessionPort, origin: Any, clip: str) -> Reply:
 def clip_pad(session: SessionPort, origin: Any, clip: str, pad: int) -> Reply:
     session.clip_pad(clip, pad)
     return [clip_reply(session.clip_info(clip))]
+
+
+def pad_play(session: SessionPort, origin: Any, pad: int, velocity: float) -> Reply:
+    session.play_pad(pad, velocity)
+    return [session.pad_info(pad)]
+
+
+def pad_stop(session: SessionPort, origin: Any, pad: int) -> Reply:
+    session.stop_pad(pad)
+    return [session.pad_info(pad)]
+
+
+def pad_set(session: SessionPort, origin: Any, pad: int, loop: int, gain: float, mode: str) -> Reply:
+    session.pad_set(pad, bool(loop), gain, mode, origin=origin)
+    return ()
+
+
+def pad_clear(session: SessionPort, origin: Any, pad: int) -> Reply:
+    session.clip_pad("", pad, origin=origin)
+    return ()
+
+
+def pad_list(session: SessionPort, origin: Any) -> Reply:
+    return [session.pad_info(pad) for pad in PADS]
 
 
 def transport(session: SessionPort, origin: Any) -> Reply:

@@ -1,4 +1,4 @@
-"""Where answers and events go: to who asked and to every subscriber, to each once.
+"""Where answers and events go: to who asked, to every subscriber, and translated to who speaks through the map.
 
 Used on the event loop only; `transmit` must not wait.
 """
@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from soundforge import SoundForgeError
 from soundforge_bridges.osc.fair_queue import Address
+from soundforge_bridges.osc.feedback import Feedback
 from soundforge_bridges.osc.handlers import PREFIX
+from soundforge_bridges.osc.origin import Origin
 from soundforge_bridges.osc.peers import Awaited, ErrorBudget, Subscribers
 from soundforge_bridges.osc.replies import Outgoing, error_reply
 
-STATES = (f"{PREFIX}/status", f"{PREFIX}/transport")
+STATES = (f"{PREFIX}/status", f"{PREFIX}/transport", f"{PREFIX}/param/")
 
 
 class Outbox:
@@ -28,6 +31,7 @@ class Outbox:
         self._transmit = transmit
         self.subscribers = Subscribers()
         self.awaited = Awaited()
+        self.feedback = Feedback(transmit)
         self._errors = ErrorBudget()
         self._told: set[tuple[Address, str]] | None = None
 
@@ -41,24 +45,26 @@ class Outbox:
         finally:
             self._told = None
 
-    def tell(self, message: Outgoing, *asked: Address) -> None:
+    def tell(self, message: Outgoing, *asked: Origin) -> None:
         """An event: to who asked for it, who waits for it, and every subscriber."""
         self.answer(message, *asked, *self.awaited.by(message.address))
 
-    def answer(self, message: Outgoing, *asked: Address) -> None:
-        """An answer: to who asked and every subscriber."""
-        where = self._receivers(*asked)
-        if message.address in STATES and self._told is not None:
-            where = [address for address in where if (address, message.address) not in self._told]
-            self._told.update((address, message.address) for address in where)
-        if where:
-            datagram = message.encode()
-            for address in where:
-                self._transmit(datagram, address)
+    def answer(self, message: Outgoing, *asked: Origin) -> None:
+        """An answer: to who asked and every subscriber, to each once."""
+        self.feedback.send(message)
+        places = [(origin.address, origin.place(message.address)) for origin in asked if not origin.silent]
+        places += [(address, message.address) for address in self.subscribers]
+        places = list(dict.fromkeys(places))
+        if message.address.startswith(STATES) and self._told is not None:
+            places = [place for place in places if place not in self._told]
+            self._told.update(places)
+        datagrams = {path: replace(message, address=path).encode() for _, path in places}
+        for address, path in places:
+            self._transmit(datagrams[path], address)
 
     def send(self, datagram: bytes, sender: Address) -> None:
         """An answer that is a datagram already."""
-        for address in self._receivers(sender):
+        for address in dict.fromkeys([sender, *self.subscribers]):
             self._transmit(datagram, address)
 
     def only(self, address: Address, message: Outgoing) -> None:
@@ -68,7 +74,4 @@ class Outbox:
     def error(self, sender: Address, address: str, error: SoundForgeError) -> None:
         """Tell of an error at an OSC address, unless this sender has been told of too many."""
         if self._errors.spend(sender):
-            self.answer(error_reply(address, str(error)), sender)
-
-    def _receivers(self, *asked: Address) -> list[Address]:
-        return list(dict.fromkeys([*asked, *self.subscribers]))
+            self.answer(error_reply(address, str(error)), Origin(sender))

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from soundforge import SettingsError
 from soundforge_bridges.osc.fair_queue import Address
+from soundforge_bridges.osc.origin import Origin
 
 MAX_SUBSCRIBERS = 64
 SUBSCRIPTION_SECONDS = 24 * 3600.0
@@ -119,16 +120,16 @@ class Awaited:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._until: OrderedDict[tuple[str, Address], float] = OrderedDict()
+        self._until: OrderedDict[tuple[str, Origin], float] = OrderedDict()
 
-    def add(self, reply: str, sender: Address, seconds: float) -> None:
+    def add(self, reply: str, sender: Origin, seconds: float) -> None:
         """For so long messages at the address `reply` go to `sender` too."""
         self._until[reply, sender] = self._clock() + seconds
         self._until.move_to_end((reply, sender))
         if len(self._until) > MAX_KNOWN_SENDERS:
             self._until.popitem(last=False)
 
-    def by(self, reply: str) -> list[Address]:
+    def by(self, reply: str) -> list[Origin]:
         """Those who wait for a message at this address."""
         now = self._clock()
         for key in [key for key, until in self._until.items() if until < now]:

@@ -14,6 +14,8 @@ from soundforge.requests import (
     Event,
     JobEvent,
     NoticeEvent,
+    PadEvent,
+    ParamEvent,
     StatusEvent,
     TransportEvent,
 )
@@ -68,6 +70,7 @@ REPLIES: dict[str, tuple[str, str]] = {
     "/soundforge/clip/playing": ("s:clip", "A clip has started to sound."),
     "/soundforge/clip/stopped": ("s:clip", "A clip has ended."),
     "/soundforge/clip/deleted": ("s:clip", "A clip is gone."),
+    "/soundforge/pad": ("i:pad s:clip i:loop f:gain s:mode", "What is on a pad, and how it plays; clip empty = free."),
     "/soundforge/transport": ("s:source f:bpm i:rolling f:beat", "The transport."),
     "/soundforge/notice": ("s:level s:what", "Something that belongs to no job: device lost, engine restarted."),
     "/soundforge/error": ("s:address s:what", "What came, what was expected, what to do."),
@@ -97,6 +100,10 @@ def from_event(event: Event) -> Outgoing:
     if isinstance(event, StatusEvent):
         return Outgoing("/soundforge/status", "ssifiii", (event.state, event.model, event.queued, event.rtf,
                                                           event.underruns, event.overruns, event.dropped))
+    if isinstance(event, ParamEvent):
+        return param_reply(event.name, event.value)
+    if isinstance(event, PadEvent):
+        return Outgoing("/soundforge/pad", "isifs", (event.pad, event.clip, event.loop, event.gain, event.mode))
     return notice(event)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from soundforge.library_pads import MODES
 from soundforge.requests import MAX_BPM, MAX_SECONDS, MIN_BPM
 from soundforge_bridges.osc import handlers
 from soundforge_bridges.osc.arguments import REQUIRED, Argument
@@ -62,9 +63,11 @@ ID = Argument("id", "name", "", absent="SoundForge makes one")
 NEW_TAKE = Argument("take", "name", "", absent="SoundForge makes one")
 TAKE = Argument("take", "name", "", absent="the last take")
 PORT = _whole("port", 1, 65535, None, "the sender's")
+PAD = _whole("pad", 1, 16)
 ASKS = "only asks"
 JOB = "job replies"
 CLIP_REPLY = f"{PREFIX}/clip s:clip f:seconds f:bpm s:file"
+PAD_REPLY = f"{PREFIX}/pad i:pad s:clip i:loop f:gain s:mode"
 TRANSPORT_REPLY = f"{PREFIX}/transport s:source f:bpm i:rolling f:beat"
 STATUS_REPLY = f"{PREFIX}/status s:state s:model i:queued f:rtf i:underruns i:overruns i:dropped"
 
@@ -100,23 +103,39 @@ COMMANDS: tuple[Command, ...] = (
             handlers.continue_),
     Command(f"{PREFIX}/generate", (Argument("text", "text", None, absent="`param/text`"), _seconds(), ID), JOB,
             "Makes a clip from a text (default: `param/text`).", handlers.generate),
+    Command(f"{PREFIX}/generate/endless", (Argument("text", "text", None, absent="`param/text`"), ID), JOB,
+            "Makes music from a text until `/soundforge/release`; all of it becomes a clip.",
+            handlers.generate_endless),
+    Command(f"{PREFIX}/continue/endless", (TAKE, ID), JOB,
+            "Goes on from a take until `/soundforge/release`.", handlers.continue_endless),
     Command(f"{PREFIX}/regenerate", (ID,), JOB,
             "The last continuation once more from the same prompt, with another seed.", handlers.regenerate),
     Command(f"{PREFIX}/takeover", (_whole("bars_in", 1, MAX_BARS, 4), _whole("bars_out", 0, MAX_BARS, 0), ID), JOB,
             "Records bars from the next bar line and goes on without a gap; bars_out 0 = until released.",
             handlers.takeover),
-    Command(f"{PREFIX}/release", (), JOB, "Ends a takeover that has no end.", handlers.release),
+    Command(f"{PREFIX}/release", (Argument("id", "name", "", absent="every endless job"),), JOB,
+            "Ends a takeover, or another job, that has no end, on the grid.", handlers.release),
     Command(f"{PREFIX}/cancel", (Argument("id", "name"),), f"{PREFIX}/job/cancelled s:id",
             "Cancels one job; `*` cancels all.", handlers.cancel, awaits=f"{PREFIX}/job/cancelled"),
     Command(f"{PREFIX}/clip/play", (CLIP, _whole("loop", 0, 1, 0)), CLIP_REPLY,
             "Plays a clip at the next quantum.", handlers.clip_play),
-    Command(f"{PREFIX}/clip/stop", (CLIP,), CLIP_REPLY, "Stops a clip.", handlers.clip_stop),
+    Command(f"{PREFIX}/clip/stop", (CLIP, _whole("on_grid", 0, 1, 0)), CLIP_REPLY,
+            "Stops a clip at once, or with on_grid 1 at the next quantum.", handlers.clip_stop),
     Command(f"{PREFIX}/clip/list", (), f"{CLIP_REPLY} for each, then {PREFIX}/clip/listed i:count",
             "All clips, oldest first.", handlers.clip_list),
     Command(f"{PREFIX}/clip/info", (CLIP,), CLIP_REPLY, "One clip.", handlers.clip_info),
     Command(f"{PREFIX}/clip/delete", (CLIP,), CLIP_REPLY, "Deletes a clip and its file.", handlers.clip_delete),
     Command(f"{PREFIX}/clip/pad", (CLIP, _whole("pad", 1, 16)), CLIP_REPLY,
             "Puts a clip on a pad, from which MIDI plays it.", handlers.clip_pad),
+    Command(f"{PREFIX}/pad/play", (PAD, Argument("velocity", "number", 1.0, 0, 1)), PAD_REPLY,
+            "Presses a pad: its clip starts at the next quantum (mode toggle: or stops).", handlers.pad_play),
+    Command(f"{PREFIX}/pad/stop", (PAD,), PAD_REPLY, "Stops a pad's clip at the next quantum.", handlers.pad_stop),
+    Command(f"{PREFIX}/pad/set", (PAD, _whole("loop", 0, 1, 0), Argument("gain", "number", 1.0, 0, 4),
+                                  Argument("mode", "text", "retrigger")), PAD_REPLY,
+            "How a pad plays. Mode: " + "; ".join(f"`{name}`: {what}" for name, what in MODES.items()) + ".",
+            handlers.pad_set),
+    Command(f"{PREFIX}/pad/clear", (PAD,), PAD_REPLY, "Takes the clip off a pad.", handlers.pad_clear),
+    Command(f"{PREFIX}/pad/list", (), f"{PAD_REPLY} for each", "All sixteen pads.", handlers.pad_list),
     Command(f"{PREFIX}/transport", (), TRANSPORT_REPLY, "Asks for the transport.", handlers.transport),
     Command(f"{PREFIX}/transport/tempo", (Argument("bpm", "number", None, MIN_BPM, MAX_BPM, ASKS),),
             TRANSPORT_REPLY, "Sets the tempo; without argument asks.", handlers.tempo),
