@@ -72,8 +72,7 @@ def load_model(host: PluginHost, name: str | os.PathLike[str], device: str, quan
                                 "load it without")
         return loaded
     if quantize is not None:
-        from soundforge.nn.language_model import LanguageModel
-        from soundforge.nn.quantised import quantise_language_model
+        from soundforge.nn.quantised_model import quantise_language_model
 
         if not isinstance(loaded.lm, LanguageModel):
             raise SettingsError(f"quantize came as {quantize!r}, but the network of {loaded.name!r} is a "
@@ -95,12 +94,12 @@ class ConditionerFinder:
         self._built: dict[tuple[str, str], Conditioner] = {}
         self._lock = threading.Lock()
 
+    def __call__(self, name: str) -> tuple[Slot, Conditioner, bool] | None:
         """What feeds which slot, for the name of a slot or of a registered conditioner; None for any other.
 
         Raises:
             ConditionError: the conditioner of that name fits no slot of the model. PluginError, CheckpointError.
         """
-    def __call__(self, name: str) -> tuple[Slot, Conditioner, bool] | None:
         slots = {item.slot.name: item for item in self._parts.slots}
         registry = self._host.registries.conditioners
         if name in slots:
@@ -112,14 +111,15 @@ class ConditionerFinder:
         key = (item.slot.name, conditioner)
         with self._lock:
             if key not in self._built:
-                width = parts.lm.config.d_model if isinstance(parts.lm, LanguageModel) else 0
                 parts = self._parts
+                width = parts.lm.config.d_model if isinstance(parts.lm, LanguageModel) else 0
                 setup = ConditionerSetup(item.slot, item.tensors, parts.folder, parts.layout, parts.config,
                                          parts.codec, self._device, parts.name, width)
                 made = self._host.conditioner(conditioner, setup)
                 self._check_projection(conditioner, item.slot, made, width)
                 self._built[key] = made
             return item.slot, self._built[key], registry[conditioner].automatic
+
     def _slot_for(self, name: str) -> SlotWeights:
         """The slot that a registered conditioner feeds here: the first of the model's that fits, else its own."""
         registry = self._host.registries.conditioners
@@ -165,7 +165,6 @@ class ConditionerFinder:
             raise PluginError(f"the projection of conditioner {name!r} came as {came}, expected finite weights "
                               f"[{d_model}, {slot.width}] from slot {slot.name!r} to model {self._parts.name!r} and a "
                               f"bias [{d_model}] or None", origin.plugin, origin.version)
-
 
 
 class DecoderFinder:

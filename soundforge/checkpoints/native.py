@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -23,7 +24,7 @@ from soundforge.checkpoints.parts import check_codec, check_window, make_lm_conf
 from soundforge.errors import CheckpointError
 from soundforge.interfaces import Codec, LanguageModelParts, Slot, SlotWeights
 from soundforge.nn.language_model import LanguageModel, LanguageModelConfig
-from soundforge.nn.quantised import quantised_language_model
+from soundforge.nn.quantised_model import Recipe, quantised_language_model
 from soundforge.nn.stereo_codec import StereoCodec
 
 FORMAT = "soundforge"
@@ -31,6 +32,8 @@ FORMAT_VERSION = 1
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 QUANTIZATIONS = ("int8", "int4")
+QUANTIZATION_VERSION = 2
+"""Of the layout of quantised weights; 1 held them row by row."""
 
 
 def load_native(folder: Path, *, load_codec: Callable[[Path], Codec], device: str = "cpu") -> LanguageModelParts:
@@ -55,7 +58,8 @@ def load_native(folder: Path, *, load_codec: Callable[[Path], Codec], device: st
                               f"{' and '.join(QUANTIZATIONS)}")
     with reading(source):
         network = make_lm_config(source, **config["language_model"])
-        lm = build_empty(lambda: _network(network, quantization))
+        recipe = None if quantization is None else _recipe(config, source)
+        lm = build_empty(lambda: _network(network, recipe))
         slots = [Slot(**slot) for slot in config["slots"]]
         tensors = read_tensors(folder / WEIGHTS_FILE)
         codec = load_codec(folder / Path(str(config["codec"])).name)
@@ -79,7 +83,8 @@ def load_native(folder: Path, *, load_codec: Callable[[Path], Codec], device: st
     if surplus:
         raise CheckpointError(f"{source} has {len(surplus)} surplus tensors: {', '.join(surplus[:20])}")
     lm_tensors = {name.removeprefix("lm."): tensor for name, tensor in tensors.items() if name.startswith("lm.")}
-    assign_state(lm, lm_tensors, source=source, dtype=weights_dtype(lm_tensors, device))
+    # Quantised weights stay as they lie in the file, types included: they are read from there.
+    assign_state(lm, lm_tensors, source=source, dtype=None if recipe else weights_dtype(lm_tensors, device))
     lm.to(device)
     return parts
 
@@ -93,8 +98,16 @@ def quantization_of(folder: Path | None) -> str | None:
     return quantization if isinstance(quantization, str) else None
 
 
-def _network(config: LanguageModelConfig, quantization: str | None) -> LanguageModel:
-    return LanguageModel(config) if quantization is None else quantised_language_model(config, quantization)
+def _network(config: LanguageModelConfig, recipe: Recipe | None) -> LanguageModel:
+    return LanguageModel(config) if recipe is None else quantised_language_model(config, recipe)
+
+
+def _recipe(config: Mapping[str, Any], source: str) -> Recipe:
+    version = config.get("quantization_version")
+    if version != QUANTIZATION_VERSION:
+        raise CheckpointError(f"{source} is quantised in the layout of version {version or 1}, this version reads "
+                              f"{QUANTIZATION_VERSION}; convert the original checkpoint again")
+    return Recipe.from_dict(config["quantization_recipe"])
 
 
 def _slot_weights(slot: Slot, tensors: Mapping[str, Tensor], d_model: int, source: str) -> SlotWeights:

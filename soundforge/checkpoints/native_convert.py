@@ -12,7 +12,7 @@ from soundforge.checkpoints.native_save import save_native
 from soundforge.errors import CheckpointError
 from soundforge.interfaces import GenerativeModel, LanguageModelParts, LoadOptions
 from soundforge.nn.language_model import LanguageModel
-from soundforge.nn.quantised import quantise_language_model
+from soundforge.nn.quantised_model import quantise_language_model
 
 _PRECISIONS = {"float32": torch.float32, "float16": torch.float16}
 

@@ -15,15 +15,16 @@ from torch import Tensor
 from soundforge.checkpoints.audiocraft import CODEC_FILE, referenced_folder
 from soundforge.checkpoints.codecs import load_codec_folder, save_codec_folder
 from soundforge.checkpoints.files import read_audiocraft
-from soundforge.checkpoints.native import CONFIG_FILE, FORMAT, FORMAT_VERSION, WEIGHTS_FILE
+from soundforge.checkpoints.native import CONFIG_FILE, FORMAT, FORMAT_VERSION, QUANTIZATION_VERSION, WEIGHTS_FILE
 from soundforge.errors import CheckpointError, NotCachedError
 from soundforge.interfaces import LanguageModelParts, SlotWeights
 from soundforge.nn import mert
 from soundforge.nn.dac import DacCodec
 from soundforge.nn.encodec import EncodecCodec
-from soundforge.nn.language_model import LanguageModel, LanguageModelConfig
+from soundforge.nn.language_model import LanguageModel
 from soundforge.nn.stereo_codec import StereoCodec
 
+ALIGNMENT = 64
 _TOKENIZER_FILES = ("spiece.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
                     "added_tokens.json")
 
@@ -50,15 +51,15 @@ def save_native(parts: LanguageModelParts, folder: Path, *, dtype: torch.dtype |
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CheckpointError(f"{folder} exists already; give a new folder")
     state = lm.state_dict()
-    dtype = dtype or (torch.float16 if _fits_half(state) else torch.float32)
-    tensors = {f"lm.{name}": _stored(name, tensor, dtype) for name, tensor in state.items()}
+    dtype = dtype or (torch.float16 if lm.recipe is None and _fits_half(state) else torch.float32)
+    tensors = {f"lm.{name}": _stored(tensor, tensor.dtype if lm.recipe else dtype) for name, tensor in state.items()}
     for item in parts.slots:
         tensors.update(_slot_tensors(item, with_encoder=item.slot.conditioner != "text"))
     building = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
     building.mkdir(parents=True)
     try:
         codec_folder = _write_companions(parts, mono, building, resolve or _nowhere)
-        config = _config_of(parts, lm.config, dtype, codec_folder, quantization)
+        config = _config_of(parts, lm, dtype, codec_folder, quantization)
         (building / CONFIG_FILE).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
         _write_tensors(tensors, building / WEIGHTS_FILE)
         if folder.exists():
@@ -74,8 +75,9 @@ def _nowhere(name: str) -> Path:
     raise NotCachedError(f"{name} is not beside the checkpoint")
 
 
-def _config_of(parts: LanguageModelParts, network: LanguageModelConfig, dtype: torch.dtype, codec_folder: str,
+def _config_of(parts: LanguageModelParts, lm: LanguageModel, dtype: torch.dtype, codec_folder: str,
                quantization: str | None) -> dict[str, Any]:
+    recipe = lm.recipe
     slots = [{"name": s.name, "conditioner": s.conditioner, "width": s.width, "fuse": s.fuse,
               "frame_rate_hz": s.frame_rate_hz, "options": dict(s.options), "source_name": s.source_name}
              for s in (item.slot for item in parts.slots)]
@@ -86,9 +88,11 @@ def _config_of(parts: LanguageModelParts, network: LanguageModelConfig, dtype: t
         "name": parts.name,
         "licence": parts.licence,
         "layout": parts.layout,
-        "language_model": network.to_dict(),
+        "language_model": lm.config.to_dict(),
         "dtype": str(dtype).removeprefix("torch."),
         "quantization": quantization,
+        **({} if recipe is None else {"quantization_version": QUANTIZATION_VERSION,
+                                      "quantization_recipe": recipe.to_dict()}),
         "delays": list(parts.delays),
         "window_seconds": parts.window_seconds,
         "stride_seconds": parts.stride_seconds,
@@ -100,18 +104,12 @@ def _config_of(parts: LanguageModelParts, network: LanguageModelConfig, dtype: t
     }
 
 
-def _keeps_its_type(name: str, tensor: Tensor) -> bool:
-    """Integers, and the scales that bring quantised weights back."""
-    return not tensor.is_floating_point() or name.endswith(".scale")
-
-
 def _fits_half(state: Mapping[str, Tensor]) -> bool:
-    return all(_keeps_its_type(name, tensor) or torch.equal(tensor.half().to(tensor.dtype), tensor)
-               for name, tensor in state.items())
+    return all(torch.equal(tensor.half().to(tensor.dtype), tensor) for tensor in state.values())
 
 
-def _stored(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    return tensor.detach().cpu().to(tensor.dtype if _keeps_its_type(name, tensor) else dtype).contiguous()
+def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    return tensor.detach().cpu().to(dtype).contiguous()
 
 
 def _slot_tensors(item: SlotWeights, with_encoder: bool) -> dict[str, Tensor]:
@@ -192,3 +190,11 @@ def _write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     from safetensors.torch import save_file
 
     save_file(tensors, path, metadata={"format": "pt"})
+    # Weights are computed with where they lie in the file: their numbers are to begin at a multiple of 64 bytes, which
+    # a longer header sees to (tensors follow each other without gaps, large types first).
+    with path.open("rb") as stream:
+        header = 8 + int.from_bytes(stream.read(8), "little")
+    if header % ALIGNMENT:
+        room = '","padding":""'
+        padding = (ALIGNMENT - header - len(room)) % ALIGNMENT
+        save_file(tensors, path, metadata={"format": "pt", "padding": "-" * padding})

@@ -20,9 +20,6 @@ from soundforge.interfaces import Codec, ConditionContext, LanguageModelParts
 from soundforge.nn.language_model import LanguageModel
 from soundforge.requests import GenerateRequest
 
-LAYOUT_LIMIT_BYTES = 4 << 30
-"""Larger models are left as they lie in their memory-mapped file: a copy in another order would not be shared."""
-
 
 class LanguageModelRuntime:
     """What all generations of one model share. Thread-safe; conditioners run under `lock`.
@@ -46,8 +43,7 @@ class LanguageModelRuntime:
         lm.eval().requires_grad_(False)
         weight = lm.out_norm.weight
         nbytes = sum(p.nbytes for p in lm.parameters())
-        if weight.device.type == "cpu" and nbytes <= LAYOUT_LIMIT_BYTES:
-            lm.lay_out_for_steps()
+        lm.prepare_for_steps()
         self.parts = parts
         self.name = parts.name
         self.codec: Codec = parts.codec
@@ -105,11 +101,11 @@ class LanguageModelRuntime:
             n_frames: of the window.
             prompt_frames: of these, frames that are prompt.
             first_new_seconds: time of the window's first new frame, counted from the start of the request's new
-            changed: `previous` is of this very window; the conditions of these names are prepared anew.
                 audio.
             prompt: audio of the prompt, or None.
             window_start_frames, window_seconds, new_start_frames: see `ConditionContext`.
             previous: conditions of the window before, of which what does not change is kept.
+            changed: `previous` is of this very window; the conditions of these names are prepared anew.
         """
         contexts = [
             ConditionContext(

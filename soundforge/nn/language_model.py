@@ -25,16 +25,24 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from soundforge.nn.codebooks import CodebookEmbeddings, CodebookHeads
+from soundforge.nn.compiled_step import CompiledStep
 from soundforge.nn.kv_cache import DecodeState
 from soundforge.nn.positions import sinusoidal_positions
 from soundforge.nn.transformer import DecoderLayer, causal_mask
+
+if TYPE_CHECKING:
+    from soundforge.nn.quantised_model import Recipe
+
+
+LAYOUT_LIMIT_BYTES = 4 << 30
+"""Larger models are left as they lie in their memory-mapped file: a copy in another order would not be shared."""
 
 
 @dataclass(frozen=True)
@@ -125,16 +133,18 @@ class LanguageModel(nn.Module):
         super().__init__()
         self.config = config
         d = config.d_model
-        self.emb = CodebookEmbeddings(config.n_codebooks, config.card, d)
+        self.emb: nn.Module = CodebookEmbeddings(config.n_codebooks, config.card, d)
         self.layers = nn.ModuleList(
             DecoderLayer(d, config.n_heads, config.ffn_width or 4 * d, cross_attention=config.cross_attention,
                          bias_attention=config.bias_attention, bias_ffn=config.bias_ffn,
                          dropout=config.dropout, norm_eps=config.norm_eps)
             for _ in range(config.n_layers))
         self.out_norm = nn.LayerNorm(d, eps=config.norm_eps)
-        self.heads = CodebookHeads(config.n_codebooks, config.card, d, config.bias_heads)
+        self.heads: nn.Module = CodebookHeads(config.n_codebooks, config.card, d, config.bias_heads)
         # Not a buffer: `.half()` would round it, and the meta device would keep it.
         self._positions: Tensor | None = None
+        self.recipe: Recipe | None = None  # how it was quantised
+        self.compiled: CompiledStep | None = None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -176,7 +186,8 @@ class LanguageModel(nn.Module):
         weight = self.out_norm.weight
         config = self.config
         state = DecodeState.allocate(config.n_layers, batch_size, config.n_heads, capacity,
-                                     config.d_model // config.n_heads, dtype=weight.dtype, device=weight.device)
+                                     config.d_model // config.n_heads, dtype=weight.dtype, device=weight.device,
+                                     narrow=self.compiled is not None and self.compiled.narrow)
         self.set_cross(state, fused)
         return state
 
@@ -216,21 +227,35 @@ class LanguageModel(nn.Module):
             raise ValueError(f"{n} columns came at position {state.position}, but the state has room for "
                              f"{state.capacity}")
         x = self._add_positions(x, state.position)
+        if self.compiled is not None and self.compiled.takes(x.shape[0] * n):
+            return self.compiled.step(x, state)
         mask = None if state.position == 0 else causal_mask(n, state.position, x.device)
         for index, layer in enumerate(self.layers):
             x = layer.step(x, state, index, mask)  # type: ignore[operator]
         state.position += n
         return self.heads(self.out_norm(x[:, -1]))  # type: ignore[no-any-return]
 
-    def lay_out_for_steps(self) -> None:
-        """Lay the big matrices out in memory as a step reads them; their values and shapes stay.
+    def prepare_for_steps(self) -> None:
+        """Take the compiled kernels for steps from here on, where there are any; else lay the weights out for torch.
+
+        For inference on weights that neither move nor change any more; states made before are not to be used after.
+        """
+        self.compiled = CompiledStep.of(self)
+        nbytes = sum(p.nbytes for p in self.parameters())
+        fit = self.recipe is None and self.out_norm.weight.device.type == "cpu" and nbytes <= LAYOUT_LIMIT_BYTES
+        if self.compiled is None and fit:
+            self._lay_out_for_steps()
+
+    def _lay_out_for_steps(self) -> None:
+        """Lay the big matrices out in memory as a step through torch reads them; their values and shapes stay.
 
         A product of one or two rows with a matrix stored input by input takes two thirds of the time that one
-        stored output by output takes on CPUs. For inference only; saving such weights takes `.contiguous()`.
+        stored output by output takes on CPUs. Saving such weights takes `.contiguous()`.
         """
         for module in self.layers.modules():
             if isinstance(module, nn.Linear):
                 module.weight.data = module.weight.data.t().contiguous().t()
+        assert isinstance(self.heads, CodebookHeads)
         k, card, width = self.heads.weight.shape
         flat = self.heads.weight.data.reshape(k * card, width).t().contiguous().t()
         self.heads.weight.data = flat.view(k, card, width)

@@ -1,22 +1,20 @@
-"""Weights of a language model in 8 or 4 bits, computing in float: less memory to hold and to read per step.
+"""Layers whose weights are integers of 8 or 4 bits: less memory to hold, and to read in every step.
 
-On x86 CPUs an int8 step rounds its few inputs to 8 bits as well and multiplies integers, several times faster than
-float32; long inputs (a prompt) and all other cases bring the weights back to float. `docs/engine.md` has the loss.
+On CPUs with the compiled kernels (`soundforge.nn.kernels`) the integers are read as they lie in a mapped file, and
+the inputs are rounded to 8 bits in groups of 32. Without them, torch's own integer products serve few rows, from a
+repacked copy; many rows, and other devices, bring the weights back to float.
 
-Only the big matrices of the layers are quantised, row by row (int8) or in groups of 64 columns (int4), symmetric.
-Embeddings, norms and heads stay as they are: they are small and the tokens hang on them.
+State dict of a layer (`integer_weights` has the layout):
 
-State dict of a quantised layer, for an original weight `[out, in]`:
-
-    NAME.quantised   int8 `[out, in]`, or uint8 `[out, in / 2]` with two 4-bit weights per byte (even column low)
-    NAME.scale       float `[out, groups, 1]`; the weight is the integer times the scale (4 bits: the nibble minus 8)
+    NAME.quantised   uint8 `[tiles, groups, 512 or 256]`
+    NAME.scale       bfloat16 `[tiles, scales, 16]`
     NAME.bias        `[out]`, where there was one
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from ctypes import byref
 from functools import lru_cache
 from typing import Any
 
@@ -24,110 +22,129 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from soundforge.nn.language_model import LanguageModel, LanguageModelConfig
+from soundforge.nn.integer_weights import GROUP, TILE, groups_of, pack, round_weights, scales_of, tiles_of, unpack
+from soundforge.nn.integer_weights import weights_of as float_weights
+from soundforge.nn.kernels.binding import INT4, INT8, Matrix, address
+from soundforge.nn.kernels.build import load_kernels
 
-BITS = {"int8": 8, "int4": 4}
-GROUP = 64
 FEW_ROWS = 16
-"""Up to so many rows a step has; a prompt has more, and is worth exact inputs."""
+"""Up to so many rows go through torch's integer products where there are no compiled kernels."""
 
 
 class QuantisedLinear(nn.Module):
-    """A linear layer with integer weights.
+    """A linear layer with integer weights. Thread-safe for inference.
 
     Args:
-        in_features, out_features: as of `nn.Linear`; an even number of inputs.
+        in_features, out_features: as of `nn.Linear`.
         bits: 8 or 4.
+        group: inputs that share a scale, a multiple of 32; None = all of an output's.
         bias: whether there is one.
     """
 
     quantised: Tensor
     scale: Tensor
 
-    def __init__(self, in_features: int, out_features: int, bits: int, bias: bool = False) -> None:
+    def __init__(self, in_features: int, out_features: int, bits: int, group: int | None = None,
+                 bias: bool = False) -> None:
         super().__init__()
-        self.in_features, self.out_features, self.bits = in_features, out_features, bits
-        stored = (torch.int8, in_features) if bits == 8 else (torch.uint8, in_features // 2)
-        groups = 1 if bits == 8 or in_features % GROUP else in_features // GROUP
-        self.register_buffer("quantised", torch.zeros(out_features, stored[1], dtype=stored[0]))
-        self.register_buffer("scale", torch.ones(out_features, groups, 1))
+        self.in_features, self.out_features, self.bits, self.group = in_features, out_features, bits, group
+        tiles, n_scales = tiles_of(out_features), scales_of(in_features, group)
+        self.register_buffer("quantised", torch.zeros(tiles, groups_of(in_features), GROUP * TILE * bits // 8,
+                                                      dtype=torch.uint8))
+        self.register_buffer("scale", torch.ones(tiles, n_scales, TILE, dtype=torch.bfloat16))
         self.bias = nn.Parameter(torch.zeros(out_features), requires_grad=False) if bias else None
-        self._packed: Any = None
+        self._repacked: Any = None
 
     @classmethod
-    def of(cls, linear: nn.Linear, bits: int) -> QuantisedLinear:
+    def of(cls, linear: nn.Linear, bits: int, group: int | None = None) -> QuantisedLinear:
         """The quantised stand-in for a layer."""
-        made = cls(linear.in_features, linear.out_features, bits, linear.bias is not None)
-        made.to(linear.weight.device)
-        grouped = linear.weight.detach().float().view(linear.out_features, made.scale.shape[1], -1)
-        top = 127 if bits == 8 else 7
-        scale = (grouped.abs().amax(dim=-1, keepdim=True) / top).clamp(min=1e-12)
-        whole = (grouped / scale).round().clamp(-top, top).to(torch.int8).view(linear.out_features, -1)
-        if bits == 4:
-            shifted = (whole + 8).to(torch.uint8)
-            whole = shifted[:, 0::2] | (shifted[:, 1::2] << 4)
-        made.quantised, made.scale = whole, scale.to(linear.weight.dtype)
-        if made.bias is not None:
-            made.bias.data = linear.bias.detach().clone()
+        return cls.of_weight(linear.weight, linear.bias, bits, group)
+
+    @classmethod
+    def of_weight(cls, weight: Tensor, bias: Tensor | None, bits: int, group: int | None = None) -> QuantisedLinear:
+        """From `[out, in]` and `[out]` or None."""
+        with torch.device("meta"):
+            made = cls(weight.shape[1], weight.shape[0], bits, group, bias is not None)
+        packed, scale = pack(*round_weights(weight, bits, group), bits)
+        made.quantised, made.scale = packed.to(weight.device), scale.to(weight.device)
+        made.bias = None if bias is None else nn.Parameter(bias.detach().float().clone(), requires_grad=False)
         return made
+
+    def integers(self) -> tuple[Tensor, Tensor]:
+        """int8 `[out, in]` and scales `[out, scales]`."""
+        return unpack(self.quantised, self.scale, self.bits, self.out_features, self.in_features)
 
     def weight_float(self, dtype: torch.dtype) -> Tensor:
         """The weights as they count, `[out, in]`."""
-        whole = self.quantised
-        if self.bits == 4:
-            whole = torch.stack([whole & 15, whole >> 4], dim=-1).flatten(1).to(torch.int8) - 8
-        grouped = whole.view(self.out_features, self.scale.shape[1], -1).to(dtype) * self.scale.to(dtype)
-        return grouped.view(self.out_features, self.in_features)
+        return float_weights(*self.integers(), dtype)
+
+    def matrix(self) -> Matrix:
+        """For the compiled kernels; this layer must outlive it."""
+        per_scale = groups_of(self.in_features) if self.group is None else self.group // GROUP
+        return Matrix(INT8 if self.bits == 8 else INT4, self.in_features, self.out_features, per_scale,
+                      address(self.quantised), address(self.scale), address(self.bias))
 
     def forward(self, x: Tensor) -> Tensor:
         """`[..., in]` to `[..., out]`."""
-        a_step = x.numel() <= FEW_ROWS * self.in_features and x.dtype == torch.float32 and x.device.type == "cpu"
-        if self.bits != 8 or not a_step or not _has_integer_product():
-            return F.linear(x, self.weight_float(x.dtype), self.bias)
-        if self._packed is None:
-            self._packed = self._pack()
-        product: Tensor = torch.ops.quantized.linear_dynamic(x, self._packed, _narrow_inputs())
-        return product if self.bias is None else product + self.bias
+        if x.device.type == "cpu" and x.dtype == torch.float32:
+            kernels = load_kernels()
+            if kernels is not None:
+                return self._compiled(x.contiguous(), kernels.library)
+            if x.numel() <= FEW_ROWS * self.in_features:
+                product = self._by_torch(x)
+                if product is not None:
+                    return product if self.bias is None else product + self.bias
+        return F.linear(x, self.weight_float(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
 
-    def _pack(self) -> Any:
-        """The weights as the integer product takes them."""
+    def _compiled(self, x: Tensor, library: Any) -> Tensor:
+        out = x.new_empty(*x.shape[:-1], self.out_features)
+        rows = x.numel() // self.in_features
+        if rows and library.soundforge_product(byref(self.matrix()), _pointer(x), _pointer(out), rows,
+                                               torch.get_num_threads()):
+            raise MemoryError(f"no memory for a product of {rows} rows")
+        return out
+
+    def _by_torch(self, x: Tensor) -> Tensor | None:
+        """Torch's own integer product, or None where it has none for such a matrix or processor."""
+        if self._repacked is None:
+            self._repacked = _repack(self) or False
+        if self._repacked is False:
+            return None
+        if self.bits == 8:
+            product: Tensor = torch.ops.quantized.linear_dynamic(x, self._repacked, _narrow_inputs())
+            return product
+        packed, group, scales = self._repacked
+        rows = x.reshape(-1, self.in_features)
+        return torch._weight_int4pack_mm_for_cpu(rows, packed, group, scales).view(*x.shape[:-1], -1)
+
+
+def _pointer(tensor: Tensor) -> Any:
+    from ctypes import c_void_p
+
+    return c_void_p(tensor.data_ptr())
+
+
+def _repack(layer: QuantisedLinear) -> Any:
+    """The weights as torch's integer products take them; None where there is none."""
+    integers, scales = layer.integers()
+    if layer.bits == 8:
+        if layer.group is not None or torch.backends.quantized.engine not in ("x86", "fbgemm"):
+            return None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # quantised tensors are deprecated, the product over packed weights is not
-            scale, zero = self.scale.view(-1).double(), torch.zeros(self.out_features, dtype=torch.long)
-            weights = torch._make_per_channel_quantized_tensor(self.quantised, scale, zero, 0)
+            zero = torch.zeros(layer.out_features, dtype=torch.long)
+            weights = torch._make_per_channel_quantized_tensor(
+                integers.contiguous(), scales[:, 0].double().contiguous(), zero, 0)
             return torch.ops.quantized.linear_prepack(weights, None)
-
-
-@lru_cache(maxsize=1)
-def _has_integer_product() -> bool:
-    return torch.backends.quantized.engine in ("x86", "fbgemm")
+    group = layer.group or 0
+    if group not in (32, 64, 128, 256) or layer.in_features % group or layer.out_features % TILE:
+        return None
+    packed = torch._convert_weight_to_int4pack_for_cpu((integers.int() + 8).contiguous(), 1)
+    pairs = torch.stack([scales.t().float(), torch.zeros_like(scales.t().float())], dim=-1).contiguous()
+    return packed, group, pairs
 
 
 @lru_cache(maxsize=1)
 def _narrow_inputs() -> bool:
     """Inputs in 7 bits: without VNNI instructions the sums of two products of 8 bits overflow."""
     return not getattr(torch.cpu, "_is_vnni_supported", lambda: False)()
-
-
-def quantise_language_model(lm: LanguageModel, quantize: str) -> LanguageModel:
-    """Quantise the linear layers of all transformer layers, in place; gives the same model.
-
-    Args:
-        quantize: "int8" or "int4".
-    """
-    return _replace(lm, lambda linear: QuantisedLinear.of(linear, BITS[quantize]))
-
-
-def quantised_language_model(config: LanguageModelConfig, quantize: str) -> LanguageModel:
-    """A model with quantised layers whose weights are yet to be loaded (build it on the meta device)."""
-    bits = BITS[quantize]
-    return _replace(LanguageModel(config), lambda linear: QuantisedLinear(
-        linear.in_features, linear.out_features, bits, linear.bias is not None))
-
-
-def _replace(lm: LanguageModel, make: Callable[[nn.Linear], QuantisedLinear]) -> LanguageModel:
-    for module in list(lm.layers.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, nn.Linear) and child.in_features % 2 == 0:
-                setattr(module, name, make(child))
-    return lm

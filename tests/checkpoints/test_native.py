@@ -19,7 +19,7 @@ from soundforge.checkpoints.native_save import save_native
 from soundforge.errors import CheckpointError
 from soundforge.interfaces import LanguageModelParts, LoadOptions
 from soundforge.nn.language_model import LanguageModel
-from soundforge.nn.quantised import quantise_language_model
+from soundforge.nn.quantised_model import quantise_language_model
 from soundforge_plugins.musicgen.loading import load_musicgen
 from soundforge_plugins.musicgen.recognise import layout_of
 
@@ -109,7 +109,11 @@ def native(golden: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(("change", "words"), [
     ({"format_version": 2}, "version 2"),
     ({"quantization": "int3"}, "quantised to 'int3', this version reads int8 and int4"),
-    ({"quantization": "int8"}, r"missing: layers\.0\.self_attn\.in_proj\.quantised"),
+    ({"quantization": "int8"}, "layout of version 1, this version reads 2; convert the original checkpoint again"),
+    ({"quantization": "int8", "quantization_version": 2, "quantization_recipe": {"bits": 8, "group": 32, "wide": []}},
+     r"missing: emb\.weight, layers\.0\.self_attn\.in_proj\.quantised"),
+    ({"quantization": "int4", "quantization_version": 2, "quantization_recipe": {"bits": 3, "group": 32, "wide": []}},
+     "a recipe of 3 bits"),
     ({"language_model": {"d_model": 64}}, "cannot be built"),
     ({"language_model": {"wings": 2}}, "unexpected keyword argument 'wings'"),
     ({"language_model": {"n_layers": 10**12}}, "n_layers came as 1000000000000, expected 1 to 1024"),

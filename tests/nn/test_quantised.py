@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from soundforge.nn.language_model import FusedInputs, LanguageModel, LanguageModelConfig
-from soundforge.nn.quantised import FEW_ROWS, QuantisedLinear, quantise_language_model, quantised_language_model
+from soundforge.nn.quantised import FEW_ROWS, QuantisedLinear
+from soundforge.nn.quantised_model import quantise_language_model, quantised_language_model
 
 CONFIG = LanguageModelConfig(d_model=128, n_heads=4, n_layers=2, n_codebooks=4, card=64, cross_attention=True)
 
@@ -27,13 +28,16 @@ def test_a_layer_stays_close(bits: int, error: float, bias: bool, rows: int) -> 
     assert float((made - expected).norm() / expected.norm()) < error
 
 
-def test_every_weight_comes_back_within_half_a_step() -> None:
+@pytest.mark.parametrize(("bits", "group"), [(8, None), (4, 32), (4, 64)])
+def test_every_weight_comes_back_within_half_a_step(bits: int, group: int | None) -> None:
     torch.manual_seed(0)
     linear = nn.Linear(128, 16, bias=False)
-    for bits in (8, 4):
-        layer = QuantisedLinear.of(linear, bits)
-        step = layer.scale.expand(-1, -1, 128 // layer.scale.shape[1]).reshape(16, 128)
-        assert ((layer.weight_float(torch.float32) - linear.weight).abs() <= 0.5 * step + 1e-7).all()
+    layer = QuantisedLinear.of(linear, bits, group)
+    step = layer.integers()[1].float().abs().repeat_interleave(group or 128, dim=1)
+    error = (layer.weight_float(torch.float32) - linear.weight).abs()
+    # The best scale may leave the largest weight of a group outside: by one step at most, at 7 of 9 steps.
+    limit = 0.5 if bits == 8 else 1.5
+    assert (error <= limit * step + 1e-7).all() and (error <= 0.5 * step + 1e-7).float().mean() > 0.9
 
 
 @pytest.mark.parametrize("quantize", ["int8", "int4"])
