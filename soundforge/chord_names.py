@@ -141,6 +141,12 @@ def parse_track(text: str, bpm: float | None, seconds: float = math.inf) -> list
     return chords
 
 
+def in_beats(text: str) -> bool:
+    """Whether a text is chords in time with a start in beats (`"C@0b G@4b"`)."""
+    tokens = [_TOKEN.fullmatch(token) for token in re.split(r"[\s,;]+", text.strip())]
+    return all(tokens) and any(match is not None and match[3] == "b" for match in tokens)
+
+
 def format_track(chords: Sequence[tuple[str, float]]) -> str:
     """The text that `parse_track` reads, times in seconds."""
     return " ".join(f"{symbol}@{time:.6g}" for symbol, time in chords)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from soundforge.blend import Blend
+from soundforge.chord_names import in_beats
 from soundforge.errors import RequestError
 from soundforge.live.params import ParamValues
 from soundforge.live.transport import Transport
@@ -49,6 +50,8 @@ def build_request(params: ParamValues, transport: Transport, conditions: Mapping
             seconds, bars = bars * transport.beats_per_bar * 60.0 / transport.bpm, None
     elif seconds is None:
         seconds = params.number("seconds")
+    # Beats in a condition are the transport's, whether somebody chose its tempo or not.
+    counted = any(isinstance(value, str) and in_beats(value) for value in conditions.values())
     seed = int(params.number("seed"))
     calls = processor_calls(decoder)
     if len(calls) > 1:
@@ -58,7 +61,7 @@ def build_request(params: ParamValues, transport: Transport, conditions: Mapping
     between = {"text": value} if isinstance(value, Blend) else {}
     return GenerateRequest(
         text=None if isinstance(value, Blend) else value, seconds=None if bars is not None else seconds, bars=bars,
-        bpm=transport.bpm if tempo_known or bars is not None else None,
+        bpm=transport.bpm if tempo_known or bars is not None or counted else None,
         beats_per_bar=max(1, round(transport.beats_per_bar)), seed=None if seed < 0 else seed,
         sampling=sampling_from(params), conditions={**conditions, **between}, guidance=params.guidance(),
         decoder=name, decoder_options=dict(options), crossfade_ms=params.number("crossfade_ms"), only_new=True,

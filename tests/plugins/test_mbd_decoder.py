@@ -90,6 +90,11 @@ def test_a_long_clip_in_windows_is_close_to_the_whole_and_has_no_seam(decoder: M
     assert levels.min() > 0.7 and levels.max() < 1.4
 
 
+def test_the_equaliser_s_reference_in_pieces_is_the_whole(decoder: MultiBandDecoder, codec: Codec) -> None:
+    codes = torch.randint(0, 64, (2, 4, 61), generator=torch.Generator().manual_seed(2))
+    torch.testing.assert_close(decoder._decoded(codes, 20), codec.decode(codes), atol=1e-5, rtol=1e-4)
+
+
 def test_fewer_steps_cost_fewer_evaluations(decoder: MultiBandDecoder, codes: torch.Tensor) -> None:
     seen: list[tuple[int, int]] = []
     run(decoder, codes, options={"steps": 5}, progress=lambda done, total: seen.append((done, total)))

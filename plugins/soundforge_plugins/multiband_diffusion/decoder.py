@@ -76,10 +76,10 @@ class MultiBandDecoder:
         n_samples = latents.shape[-1] * self._codec.hop_length
         if n_samples == 0:
             return torch.zeros(latents.shape[0], self._codec.channels, 0)
-        reference = self._decoded(codes)
+        window = max(1, int(chosen.window_seconds * self._codec.frame_rate_hz))
+        reference = self._decoded(codes, window)
         run = DecodeRun(model, self._steps(model, chosen), latents.float().to(self._device), self._codec.hop_length,
                    RunNoise(seed, noise, model, latents.shape[0], n_samples, self._device), cancel, progress)
-        window = max(1, int(chosen.window_seconds * self._codec.frame_rate_hz))
         overlap = max(1, int(OVERLAP_SECONDS * self._codec.frame_rate_hz))
         wave = run.decode(window, overlap)
         if chosen.equalise == "off":
@@ -89,9 +89,14 @@ class MultiBandDecoder:
         return match_bands(wave, reference.to(wave), splitter, strictness=chosen.strictness,
                            each=chosen.equalise == "each")
 
-    def _decoded(self, codes: Tensor) -> Tensor:
+    def _decoded(self, codes: Tensor, window: int) -> Tensor:
+        """The codec's own sound, of long clips piece by piece: a codec's layers take far more room than its sound."""
         if not codes.is_floating_point():
-            return self._codec.decode(codes)
+            if codes.shape[-1] <= window:
+                return self._codec.decode(codes)
+            stream = self._codec.stream(codes.shape[0])
+            pieces = [stream.decode(piece) for piece in codes.split(window, dim=-1)]
+            return torch.cat([*pieces, stream.finish_decode()], dim=-1)
         decode = getattr(self._codec, "decode_from_latent", None)
         if decode is None:
             raise AudioError(f"mbd got latents, but the codec ({type(self._codec).__name__}) decodes codes only; "
