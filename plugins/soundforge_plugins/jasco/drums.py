@@ -17,6 +17,7 @@ from soundforge.audio import Waveform
 from soundforge.clip import Clip
 from soundforge.errors import CheckpointError, ConditionError
 from soundforge.interfaces import Codec, Condition, ConditionContext, ConditionerSetup, Host
+from soundforge_plugins.jasco.recording import checked_recording
 
 
 @runtime_checkable
@@ -54,17 +55,12 @@ class DrumsConditioner:
         if not isinstance(value, Waveform):
             raise ConditionError(f"condition {self._name!r} came as {type(value).__name__}, expected audio "
                                  "(a soundforge.Waveform or Clip; soundforge.read(path) gives one)")
-        seconds = context.n_frames / context.frame_rate_hz
-        if value.n_samples == 0:
-            raise ConditionError(f"condition {self._name!r} came with no samples, expected up to {seconds:g} s")
-        if value.seconds > seconds + 1 / context.frame_rate_hz:
-            raise ConditionError(f"condition {self._name!r} has {value.seconds:g} s, expected at most {seconds:g} s, "
-                                 "the length that the model makes; cut it")
+        value = checked_recording(value, self._name, context)
         separate = context.options.get("source_separation")
         if separate is not None:
             value = self._separated(separate, value)
         mono = torch.from_numpy(value.with_channels(1).resampled(self._codec.sample_rate).samples[0].copy())
-        wanted = int(seconds * self._codec.sample_rate)
+        wanted = int(context.n_frames / context.frame_rate_hz * self._codec.sample_rate)
         return F.pad(mono, (0, wanted - mono.shape[0]))  # negative padding cuts
 
     @torch.inference_mode()

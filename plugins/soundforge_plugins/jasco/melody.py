@@ -17,6 +17,7 @@ from soundforge.errors import ConditionError
 from soundforge.interfaces import Condition, ConditionContext, ConditionerSetup, Host
 from soundforge.midi_notes import read_notes
 from soundforge.nn.jasco_pitch import strongest_pitches
+from soundforge_plugins.jasco.recording import checked_recording
 
 LOWEST_PITCH = 43
 """MIDI note of bin 0: 53 semitones from G2 to B6. The published checkpoints do not say which note it is; this is the
@@ -89,12 +90,9 @@ class MelodyConditioner:
         return out
 
     def _heard(self, wave: Waveform, context: ConditionContext) -> list[int | None]:
-        seconds = context.n_frames / context.frame_rate_hz
-        if wave.seconds > seconds + 1 / context.frame_rate_hz:
-            raise ConditionError(f"condition {self._name!r} has {wave.seconds:g} s, expected at most {seconds:g} s, "
-                                 "the length that the model makes; cut it")
         lowest = _lowest_pitch(context, self._name)
-        return strongest_pitches(wave.with_channels(1), context.n_frames, context.frame_rate_hz, lowest, self.bins)
+        mono = checked_recording(wave, self._name, context).with_channels(1)
+        return strongest_pitches(mono, context.n_frames, context.frame_rate_hz, lowest, self.bins)
 
     def _of_pitches(self, pitches: Sequence[int | None], context: ConditionContext) -> Tensor:
         """One-hot; notes outside the range are brought into it by octaves."""

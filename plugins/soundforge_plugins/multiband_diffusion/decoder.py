@@ -95,7 +95,7 @@ class MultiBandDecoder:
             if codes.shape[-1] <= window:
                 return self._codec.decode(codes)
             stream = self._codec.stream(codes.shape[0])
-            pieces = [stream.decode(piece) for piece in codes.split(window, dim=-1)]
+            pieces = [stream.decode(codes[..., i : i + window]) for i in range(0, codes.shape[-1], window)]
             return torch.cat([*pieces, stream.finish_decode()], dim=-1)
         decode = getattr(self._codec, "decode_from_latent", None)
         if decode is None:
