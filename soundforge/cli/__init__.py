@@ -46,12 +46,13 @@ def _options(
 
 
 def _add_commands() -> None:
-    from soundforge.cli import bench, clip, convert, devices, doctor, models, plugin, plugins, pull, render, serve
+    from soundforge.cli import bench, clip, convert, devices, doctor, models, plugin, plugins, pull, render, serve, take
 
     for module in (render, serve, devices, plugins, models, doctor, pull, convert, bench):
         name = module.__name__.rpartition(".")[2]
         app.command(name)(getattr(module, name))
     app.add_typer(clip.app, name="clip")
+    app.add_typer(take.app, name="take")
     app.add_typer(plugin.app, name="plugin")
 
 

@@ -1,4 +1,4 @@
-"""`soundforge clip info FILE`: the request, seed, model and tempo that made a clip."""
+"""`soundforge clip`: what made a clip (`info FILE`), and the library's clips (`list`, `delete`)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,10 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from soundforge.cli.library_files import LibraryOption, delete, show_list
 from soundforge.cli.output import JsonFlag, console, print_json
 
-app = typer.Typer(no_args_is_help=True, help="Look into clips.")
-
-
-@app.callback()
-def _clip() -> None:
-    """Look into clips."""
+app = typer.Typer(no_args_is_help=True, help="Look into clips; list and delete those of the library.")
 
 
 @app.command("info")
@@ -42,6 +38,19 @@ def info(file: Annotated[Path, typer.Argument(metavar="FILE", help="A WAV that S
     console.print(table, markup=False)
     if not found.record:
         console.print("SoundForge did not write this file, or another program dropped its record.")
+
+
+@app.command("list")
+def list_(library: LibraryOption = None, json: JsonFlag = False) -> None:
+    """List the library's clips, oldest first."""
+    show_list("clip", library, json)
+
+
+@app.command("delete")
+def delete_(names: Annotated[list[str], typer.Argument(metavar="ID", help="Clips to delete.")],
+            library: LibraryOption = None) -> None:
+    """Delete clips and their files."""
+    delete("clip", names, library)
 
 
 def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
