@@ -25,16 +25,16 @@ INTERNAL = "internal"
 class TransportDriver(Protocol):
     """A clock that the transport can follow. Called on the event loop; must not wait.
 
-    While it is chosen it calls `Session.follow`; what users ask of the transport is asked of it. What it cannot do it
-    refuses with a RequestError of one line.
+    While it is chosen it calls `Session.follow`, and what users ask of the transport is asked of it: True = done, and
+    it will be followed; False = the transport may be changed here. What must not be it refuses with a RequestError.
     """
 
     def activate(self) -> None: ...
     def deactivate(self) -> None: ...
-    def set_tempo(self, bpm: float) -> None: ...
-    def start(self) -> None: ...
-    def stop(self) -> None: ...
-    def locate(self, beat: float) -> None: ...
+    def set_tempo(self, bpm: float) -> bool: ...
+    def start(self) -> bool: ...
+    def stop(self) -> bool: ...
+    def locate(self, beat: float) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,29 +79,23 @@ class TransportPart:
 
     def set_tempo(self, bpm: float) -> None:
         changed = self._room.transport.with_tempo(float(bpm), self._room.audio.now())  # checks the range
-        if (driver := self._driver) is not None:
-            driver.set_tempo(float(bpm))
-        else:
+        if (driver := self._driver) is None or not driver.set_tempo(float(bpm)):
             self._change(changed)
         self._room.tempo_known = True
 
     def start(self) -> None:
-        if (driver := self._driver) is not None:
-            driver.start()
-        elif not self._room.transport.rolling:
+        asked = (driver := self._driver) is not None and driver.start()
+        if not asked and not self._room.transport.rolling:
             self._change(self._room.transport.started(self._room.audio.now()))
 
     def stop(self) -> None:
-        if (driver := self._driver) is not None:
-            driver.stop()
-        elif self._room.transport.rolling:
+        asked = (driver := self._driver) is not None and driver.stop()
+        if not asked and self._room.transport.rolling:
             self._change(self._room.transport.stopped(self._room.audio.now()))
 
     def locate(self, beat: float) -> None:
         changed = self._room.transport.located(float(beat), self._room.audio.now())
-        if (driver := self._driver) is not None:
-            driver.locate(float(beat))
-        else:
+        if (driver := self._driver) is None or not driver.locate(float(beat)):
             self._change(changed)
 
     def set_signature(self, numerator: int, denominator: int) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from soundforge import LibraryError, RequestError
+from soundforge.live.clock_line import ClockLine
+from soundforge.live.session_transport import Timeline
+from soundforge.live.transport import Transport
 from soundforge.requests import (
     CaptureEvent,
     ClipEvent,
@@ -40,6 +44,7 @@ class MemorySession:
         self.takes = 0
         self.sources = {"internal"}
         self.followed: list[tuple[Any, ...]] = []
+        self.began = time.perf_counter()
         self.drop_counters: list[Callable[[], int]] = []
         self.pad_options: dict[int, tuple[bool, float, str]] = {}
         self.gains: list[float] = []
@@ -218,11 +223,17 @@ class MemorySession:
     def transport_signature(self, numerator: int, denominator: int = 4) -> None:
         self._transport(("transport_signature", numerator, denominator))
 
-    def add_transport_source(self, name: str) -> None:
+    output_delay_seconds = 0.0
+
+    def timeline(self) -> Timeline:
+        transport = Transport(48_000, self.beat.bpm, self.beat.rolling)
+        return Timeline(transport, ClockLine(0.0, self.began, 48_000.0))
+
+    def add_transport_source(self, name: str, driver: Any = None) -> None:
         self.sources.add(name)
 
     def follow(self, source: str, *, bpm: float, beat: float, rolling: bool, at_seconds: float,
-               tell: bool = True) -> None:
+               tell: bool = True, signature: tuple[int, int, float] | None = None) -> None:
         if not 20 <= bpm <= 999:
             raise RequestError(f"tempo came as {bpm:g}, expected 20 to 999 beats per minute")
         self.followed.append((source, bpm, beat, rolling, at_seconds, tell))

@@ -248,6 +248,8 @@ class Port:
 class System:
     """A machine whose ports the test plugs and unplugs."""
 
+    graph_time = False
+
     def __init__(self, *names: str) -> None:
         self.names = list(names)
         self.opened: dict[str, Port] = {}

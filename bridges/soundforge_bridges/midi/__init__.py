@@ -17,7 +17,8 @@ def _factory(session: Any, settings: Any) -> Bridge:
 
     learn_to = (settings.midi_map or config_file().with_name("midi-map.toml")) if settings.midi_learn else None
     known = settings.midi_map if settings.midi_map and (settings.midi_map.exists() or not learn_to) else None
-    return MidiBridge(session, settings.midi_in, settings.midi_out, known, settings.presets, learn_to)
+    return MidiBridge(session, settings.midi_in, settings.midi_out, known, settings.presets, learn_to,
+                      clock_output=settings.midi_clock_out)
 
 
 @hookimpl

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,7 +20,8 @@ from typing import Any
 from soundforge import DeviceError, SoundForgeError
 from soundforge.requests import Event
 from soundforge.wav_file import write_atomically
-from soundforge_bridges.midi.clock import MidiClock
+from soundforge_bridges.midi.clock_follow import SOURCE, ClockFollower
+from soundforge_bridges.midi.clock_out import ClockOut
 from soundforge_bridges.midi.dispatch import ORIGIN, Dispatcher
 from soundforge_bridges.midi.inbox import Inbox
 from soundforge_bridges.midi.learning import Learning
@@ -34,9 +34,6 @@ from soundforge_bridges.port import SessionPort
 VIRTUAL_NAME = "SoundForge"
 DRIVER_SECONDS = 1.0
 LOOK_SECONDS, LOOK_FOR_SYSTEM_SECONDS = 2.0, 30.0
-CLOCK_TYPES = ("clock", "start", "stop", "continue", "songpos")
-MAX_CLOCK_WAITING = 512
-SOURCE = "midi"
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +50,7 @@ class MidiBridge:
         learn_to: learn the map from what is played, and write it to this file; None = do not learn.
         system: makes the access to the machine's MIDI; another one in tests.
         report: hears of everything a user should know, one line each; by default the session's notices.
+        clock_output: (part of) the name of an output for our MIDI clock, or None.
 
     Raises:
         SettingsError: the map file is wrong.
@@ -60,7 +58,8 @@ class MidiBridge:
 
     def __init__(self, session: SessionPort, inputs: Sequence[str] = (), output: str | None = None,
                  map_file: Path | None = None, presets: Sequence[str] = (), learn_to: Path | None = None,
-                 system: Callable[[], MidiSystem] = MidiSystem, report: Callable[[str], None] | None = None) -> None:
+                 system: Callable[[], MidiSystem] = MidiSystem, report: Callable[[str], None] | None = None,
+                 clock_output: str | None = None) -> None:
         self.map = read_map(map_file) if map_file else DEFAULT
         self._session, self._wanted, self._wanted_output = session, tuple(inputs), output
         self._report = report or self._notice
@@ -69,8 +68,9 @@ class MidiBridge:
         self._learn_to, self._learning = learn_to, Learning(self.map, self._report, self._learnt) if learn_to else None
         self._lights = Lights(self.map)
         self._inbox = Inbox(self._wake)
-        self._clock = MidiClock()
-        self._clock_inbox = Inbox(self._wake, MAX_CLOCK_WAITING)
+        self._clock = ClockFollower(session, self._report, self._wake)
+        self._clock_out, self._wanted_clock_output = ClockOut(session.timeline, self._clock_advance), clock_output
+        self._clock_port: tuple[str, Any] | None = None
         self._make_system = system
         self._system: MidiSystem | None = None
         self._worker: ThreadPoolExecutor | None = None
@@ -85,7 +85,7 @@ class MidiBridge:
     @property
     def dropped(self) -> int:
         """Messages that found no room, since the start."""
-        return self._inbox.dropped + self._clock_inbox.dropped
+        return self._inbox.dropped + self._clock.dropped
 
     @property
     def open_inputs(self) -> list[str]:
@@ -97,8 +97,14 @@ class MidiBridge:
         self._loop = asyncio.get_running_loop()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="soundforge-midi")
         self._undo = [self._session.add_listener(self._on_event), self._session.add_drop_counter(lambda: self.dropped)]
-        self._session.add_transport_source(SOURCE)
+        self._session.add_transport_source(SOURCE, self._clock)
         self._watcher = asyncio.create_task(self._watch())
+        clock_watcher = asyncio.create_task(self._clock.watch())
+
+        def end_clock() -> None:
+            clock_watcher.cancel()
+
+        self._undo.append(end_clock)
         # A driver that hangs must not keep the other bridges from starting.
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._looked.wait(), DRIVER_SECONDS)
@@ -118,8 +124,10 @@ class MidiBridge:
                 await watcher
         worker, self._worker = self._worker, None
         if worker is not None:
-            ports = [port for _, port in [*self._open.values(), *([self._output] if self._output else [])]]
-            self._open, self._output = {}, None
+            await asyncio.to_thread(self._clock_out.close)
+            held = [self._output, self._clock_port]
+            ports = [port for _, port in [*self._open.values(), *(one for one in held if one is not None)]]
+            self._open, self._output, self._clock_port = {}, None, None
             system, self._system = self._system, None
             if system is not None:
                 closing = asyncio.get_running_loop().run_in_executor(worker, _close_all, system, ports)
@@ -136,19 +144,18 @@ class MidiBridge:
             self._looked.set()
             # Asking for a system that is not there makes some drivers print a line each time.
             await asyncio.sleep(LOOK_SECONDS if self._system else LOOK_FOR_SYSTEM_SECONDS)
-            if self._session.source == SOURCE and self._clock.lost(time.perf_counter()):
-                bpm = self._clock.bpm or 0.0
-                self._report(f"the MIDI clock is lost; the transport goes on at {bpm:.1f} beats per minute")
 
     async def _look(self) -> None:
         """Open what has come, let go what has gone. Each trouble is reported once, until it is over."""
         try:
             if self._system is None:
                 self._system = await self._ask(self._make_system)
+                self._clock.graph_time = self._system.graph_time
             await self._look_at_inputs(self._system)
             await self._look_at_output(self._system)
+            await self._look_at_clock_output(self._system)
         except DeviceError as error:
-            if self._wanted or self._wanted_output:
+            if self._wanted or self._wanted_output or self._wanted_clock_output:
                 self._tell("system", str(error))
             else:
                 log.info("%s", error)  # nobody asked for MIDI
@@ -198,6 +205,31 @@ class MidiBridge:
             self._told.discard("out")
             self._send(self._lights.start(self._session))
 
+    async def _look_at_clock_output(self, system: MidiSystem) -> None:
+        """Our clock goes to a port of its own, which may be the lights' as well."""
+        wanted = self._wanted_clock_output
+        if wanted is None:
+            return
+        names = await self._ask(system.outputs)
+        if self._clock_port is not None and (self._clock_port[0] not in names or not self._clock_out.running):
+            gone, self._clock_port = self._clock_port, None
+            await asyncio.to_thread(self._clock_out.close)
+            await self._ask(system.close, gone[1])
+            self._tell("clock out", f"the MIDI clock's output {gone[0]!r} has gone; it is opened when it comes back")
+        if self._clock_port is None:
+            name = match(wanted, names)
+            if name is None:
+                self._tell("clock out", f"there is no MIDI output {wanted!r} for the clock now, there are: "
+                                        f"{_listed(names)}; it is opened when it comes")
+                return
+            self._clock_port = (name, await self._ask(system.open_output, name))
+            self._told.discard("clock out")
+            self._clock_out.open(self._clock_port[1].send)
+
+    def _clock_advance(self) -> float:
+        """On the clock's thread: in JACK's graph a tick belongs to the sound that is heard an output latency later."""
+        return self._session.output_delay_seconds if self._clock.graph_time else 0.0
+
     async def _ask(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """Call something that may block, on the one worker thread that talks to the driver."""
         if self._worker is None or self._loop is None:
@@ -216,11 +248,7 @@ class MidiBridge:
 
     def _on_midi(self, message: Any) -> None:
         """On the driver's thread: hand over, nothing else."""
-        if message.type in CLOCK_TYPES:
-            # Its time is its meaning, so it is taken here; the session's clock is perf_counter.
-            message.time = time.perf_counter()
-            self._clock_inbox.put(message)
-        elif message.type in ("note_on", "note_off", "control_change", "program_change"):
+        if not self._clock.put(message) and message.type in ("note_on", "note_off", "control_change", "program_change"):
             self._inbox.put(message)
 
     def _wake(self) -> None:
@@ -232,8 +260,7 @@ class MidiBridge:
                 log.debug("a MIDI message came while the event loop closed")
 
     def _carry_out(self) -> None:
-        for message in self._clock_inbox.take_all():
-            self._on_clock(message.type, message.time, getattr(message, "pos", 0))
+        self._clock.carry_out()
         for message in self._inbox.take_all():
             if self._learning is not None:
                 self._learning.hear(message)
@@ -241,18 +268,6 @@ class MidiBridge:
                 if message.type == "control_change" and message.channel == self._lights.channel:
                     self._lights.heard(message.control, message.value)
                 self._dispatcher.on_message(message)
-
-    def _on_clock(self, kind: str, seconds: float, position: int) -> None:
-        followed = self._clock.on(kind, seconds, position)
-        if followed is None:
-            return
-        try:
-            self._session.follow(SOURCE, bpm=followed.bpm, beat=followed.beat, rolling=followed.rolling,
-                                 at_seconds=followed.at_seconds, tell=followed.tell)
-        except SoundForgeError as error:
-            self._tell("clock", f"the MIDI clock cannot be followed: {error}")
-        else:
-            self._told.discard("clock")
 
     # --- learning ------------------------------------------------------------------------------------------
 

@@ -51,6 +51,11 @@ class MidiSystem:
         raise DeviceError(f"there is no MIDI on this machine ({trouble}); on Linux start JACK or load the module "
                           "snd-seq; everything else goes on without it") from trouble
 
+    @property
+    def graph_time(self) -> bool:
+        """Messages come and go in the time of JACK's graph, with its sound."""
+        return getattr(self._backend, "api", None) == "UNIX_JACK"
+
     def inputs(self) -> list[str]:
         """Names of the inputs that could be opened now; raises DeviceError."""
         return self._names(self._list_inputs, "list the MIDI inputs")
