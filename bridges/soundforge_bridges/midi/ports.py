@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from soundforge import DeviceError
+from soundforge_bridges.midi.byte_reader import ByteReader
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +106,11 @@ class MidiSystem:
 
     def _open_input(self, what: str, name: str, callback: Callback, **options: Any) -> Any:
         with self._quiet():
-            port = self._asked(lambda: self._backend.open_input(name, callback=callback, **options), what)
+            if self._listers:
+                port = self._asked(lambda: self._backend.open_input(name, **options), what)
+                _read_bytes(port, callback)
+            else:
+                port = self._asked(lambda: self._backend.open_input(name, callback=callback, **options), what)
             self._inputs.append(port)
             return port
 
@@ -174,6 +179,18 @@ def _listers(backend: Any) -> tuple[Any, ...]:
     api = getattr(module.rtmidi, f"API_{backend.api}") if backend.api else module.rtmidi.API_UNSPECIFIED
     return (module.rtmidi.MidiIn(rtapi=api, name="SoundForge-list"),
             module.rtmidi.MidiOut(rtapi=api, name="SoundForge-list"))
+
+
+def _read_bytes(port: Any, callback: Callback) -> None:
+    """Take python-rtmidi's packets as they are: mido drops those that are not exactly one whole message."""
+    reader = ByteReader()
+
+    def on_packet(packet: tuple[list[int], float], data: Any) -> None:
+        for message in reader.feed(packet[0]):
+            callback(message)
+
+    port._callback_wrapper = on_packet
+    port._rt.set_callback(on_packet)
 
 
 def match(wanted: str, names: list[str]) -> str | None:
