@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -57,6 +58,16 @@ class LoadedModel:
         """Longest sequence the model was trained on."""
         model = self.model
         return model.parts.window_seconds if isinstance(model, LanguageModelRuntime) else model.window_seconds
+
+    @property
+    def longest_seconds(self) -> float:
+        """Longest clip that it makes: infinity for a language model, which goes on window by window."""
+        return math.inf if isinstance(self.model, LanguageModelRuntime) else self.window_seconds
+
+    @property
+    def continues(self) -> bool:
+        """Whether it carries on from a prompt."""
+        return isinstance(self.model, LanguageModelRuntime) or self.model.continues
 
     @property
     def slots(self) -> Sequence[Slot]:

@@ -38,6 +38,18 @@ def processor_calls(value: Any) -> tuple[ProcessorCall, ...]:
     return tuple(_call(item) for item in items)
 
 
+def decoder_call(text: str | None) -> tuple[str | None, dict[str, Any] | None]:
+    """A decoder's name and options from text such as `"mbd:steps=10"`; two None for None and "".
+
+    Raises:
+        RequestError: several names, or not of this form.
+    """
+    calls = processor_calls(text)
+    if len(calls) > 1:
+        raise RequestError(f"decoder came as {str(text)[:60]!r}, expected one name, with options as in mbd:steps=10")
+    return (calls[0][0], dict(calls[0][1])) if calls else (None, None)
+
+
 def _call(item: Any) -> ProcessorCall:
     if isinstance(item, str):
         name, colon, rest = item.partition(":")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from soundforge.blend import Blend
@@ -164,7 +165,7 @@ class GenerateRequest:
 
 
 def describe_value(value: Any) -> Any:
-    """JSON-fit description of a condition's value: text and numbers as they are, audio by hash and length."""
+    """JSON-fit description of a condition's value: text and numbers as they are, audio and files by their hash."""
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     if isinstance(value, (list, tuple)):
@@ -173,6 +174,8 @@ def describe_value(value: Any) -> Any:
         return {str(k): describe_value(v) for k, v in value.items()}
     if isinstance(value, Blend):
         return {"blend": [describe_value(value.a), describe_value(value.b)], "amount": value.amount}
+    if isinstance(value, PurePath):
+        return _describe_file(value)
     samples = getattr(value, "samples", getattr(value, "waveform", None))
     if samples is not None:
         import hashlib
@@ -181,6 +184,16 @@ def describe_value(value: Any) -> Any:
         return {"audio_sha256": digest, "n_samples": int(samples.shape[-1]), "channels": int(samples.shape[0]),
                 "sample_rate": int(value.sample_rate)}
     return {"type": type(value).__name__, "repr": repr(value)[:200]}
+
+
+def _describe_file(path: PurePath) -> dict[str, Any]:
+    """A file that a condition reads itself (MIDI): its name, and the hash of what it holds."""
+    import hashlib
+
+    try:
+        return {"file": path.name, "file_sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
+    except OSError:
+        return {"file": path.name}
 
 
 def _describe_noise(noise: Any) -> dict[str, Any] | None:

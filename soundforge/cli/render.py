@@ -30,7 +30,8 @@ def render(
     style: Annotated[AudioFile | None, typer.Option(metavar="FILE", help="Take the style of this audio.")] = None,
     condition: Annotated[list[str] | None, typer.Option(
         "--condition", metavar="NAME=VALUE", help="Any condition: text, or a sound file; may be repeated.")] = None,
-    decoder: Annotated[str | None, typer.Option(metavar="NAME", help="Another decoder than the codec's own.")] = None,
+    decoder: Annotated[str | None, typer.Option(metavar="NAME[:k=v,...]",
+                                                help="Another decoder than the codec's own.")] = None,
     process: Annotated[list[str] | None, typer.Option(
         "--process", metavar="NAME[:k=v,...]", help="A clip processor for the result; may be repeated.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same clip; random without one.")] = None,

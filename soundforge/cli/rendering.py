@@ -18,6 +18,7 @@ from soundforge.audio import Waveform, read
 from soundforge.cli.output import INTERRUPTED, busy, errors, usage_error
 from soundforge.clip import Clip
 from soundforge.errors import AudioError, LibraryError
+from soundforge.processing import decoder_call
 from soundforge.requests import CancelToken, GenerateRequest, SamplingParams
 
 if TYPE_CHECKING:
@@ -75,7 +76,9 @@ class Order:
         # Checked here, before the model is loaded, so that a slip of the finger is told at once.
         GenerateRequest(text=text, seconds=seconds, bars=bars, bpm=bpm, beats_per_bar=beats_per_bar, seed=seed,
                         processors=tuple(process), crossfade_ms=crossfade_ms, sampling=SamplingParams(**keywords))
-        optional = {"seconds": seconds, "bars": bars, "bpm": bpm, "seed": seed, "decoder": decoder}
+        name, options = decoder_call(decoder)
+        optional = {"seconds": seconds, "bars": bars, "bpm": bpm, "seed": seed, "decoder": name,
+                    "decoder_options": options}
         keywords |= {name: value for name, value in optional.items() if value is not None}
         if process:
             keywords["processors"] = tuple(process)
@@ -123,7 +126,9 @@ def order_again(file: Path, *, model: str | None, melody: Path | None, style: Pa
 
 
 def _same_audio(name: str, recorded: Any, given: Any, path: str | None) -> Any:
-    """The value of a condition as it was: text from the record, audio from a file whose hash agrees."""
+    """The value of a condition as it was: text from the record, audio and MIDI from a file whose hash agrees."""
+    if isinstance(recorded, Mapping) and "file_sha256" in recorded:
+        return _same_file(name, recorded, given if isinstance(given, Path) else Path(path or recorded["file"]))
     wanted = recorded.get("audio_sha256") if isinstance(recorded, Mapping) else None
     if wanted is None:
         return recorded
@@ -138,6 +143,16 @@ def _same_audio(name: str, recorded: Any, given: Any, path: str | None) -> Any:
         raise AudioError(f"the audio for {name!r} is not the one that the clip was made with (another hash); "
                          f"give the original with {option} FILE")
     return given
+
+
+def _same_file(name: str, recorded: Mapping[str, Any], path: Path) -> Path:
+    if not path.is_file():
+        raise AudioError(f"the clip was made with {str(path)!r} as {name!r}, which is not there; give it with "
+                         f"--condition {name}=FILE")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != recorded["file_sha256"]:
+        raise AudioError(f"{str(path)!r} is not the file that the clip was made with as {name!r} (another hash); give "
+                         f"the original with --condition {name}=FILE")
+    return path
 
 
 def read_sound(path: Path, option: str) -> Waveform:
@@ -232,7 +247,11 @@ def _melody_for(engine: Engine, order: Order) -> Order:
     if "chroma" not in conditions or "chroma" in names or "melody" not in names or "melody" in conditions:
         return order
     conditions["melody"] = conditions.pop("chroma")
-    return replace(order, keywords={**order.keywords, "conditions": conditions})
+    tags = dict(order.keywords.get("tags", {}))
+    files = dict(tags.get("files", {}))
+    if "chroma" in files:  # so that --again finds it under the name that the request has
+        tags["files"] = {**{name: path for name, path in files.items() if name != "chroma"}, "melody": files["chroma"]}
+    return replace(order, keywords={**order.keywords, "conditions": conditions, "tags": tags})
 
 
 def generate(engine: Engine, order: Order) -> Clip:

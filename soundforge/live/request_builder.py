@@ -7,10 +7,9 @@ from typing import Any
 
 from soundforge.blend import Blend
 from soundforge.chord_names import in_beats
-from soundforge.errors import RequestError
 from soundforge.live.params import ParamValues
 from soundforge.live.transport import Transport
-from soundforge.processing import processor_calls
+from soundforge.processing import decoder_call
 from soundforge.requests import GenerateRequest, SamplingParams
 
 
@@ -53,10 +52,7 @@ def build_request(params: ParamValues, transport: Transport, conditions: Mapping
     # Beats in a condition are the transport's, whether somebody chose its tempo or not.
     counted = any(isinstance(value, str) and in_beats(value) for value in conditions.values())
     seed = int(params.number("seed"))
-    calls = processor_calls(decoder)
-    if len(calls) > 1:
-        raise RequestError(f"decoder came as {decoder[:60]!r}, expected one name, with options as in mbd:steps=10")
-    name, options = calls[0] if calls else (None, {})
+    name, options = decoder_call(decoder)
     value = morphed_text(params, chosen)
     between = {"text": value} if isinstance(value, Blend) else {}
     return GenerateRequest(
@@ -64,5 +60,5 @@ def build_request(params: ParamValues, transport: Transport, conditions: Mapping
         bpm=transport.bpm if tempo_known or bars is not None or counted else None,
         beats_per_bar=max(1, round(transport.beats_per_bar)), seed=None if seed < 0 else seed,
         sampling=sampling_from(params), conditions={**conditions, **between}, guidance=params.guidance(),
-        decoder=name, decoder_options=dict(options), crossfade_ms=params.number("crossfade_ms"), only_new=True,
+        decoder=name, decoder_options=options or {}, crossfade_ms=params.number("crossfade_ms"), only_new=True,
         processors=params.text("processors"), tags=dict(tags or {}))
