@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from training.piece import PITCH_CLASSES, Piece
@@ -25,56 +27,103 @@ _ENERGY = (
     ("mid-energy", "steady", "moderate"),
     ("energetic", "driving", "powerful", "hard"),
 )
-_BRIGHTNESS = (("dark", "muffled", "warm", "filtered"), ("balanced", "clean"), ("bright", "crisp", "sparkling"))
+_BRIGHTNESS = (
+    ("dark", "dark", "muffled", "warm", "filtered", "dull"),
+    ("balanced", "clean"),
+    ("bright", "bright", "crisp", "sparkling", "brilliant"),
+)
+_DRUMS = (
+    ("no drums", "without drums", "beatless", "drumless", "no percussion"),
+    ("drums", "with drums", "drum beat", "beat"),
+    ("drums only", "only drums", "drum loop", "just drums", "solo drums"),
+)
+_ROLES = {
+    "bass": ("bass", "bassline"),
+    "chords": ("chords", "pad", "keys"),
+    "lead": ("melody", "lead"),
+    "arp": ("arpeggio", "arp"),
+}
 
 
-def caption(piece: Piece, rng: np.random.Generator, keep: float = 0.7) -> str:
-    """One description; every attribute is kept with probability ``keep``."""
+@dataclass(frozen=True, slots=True)
+class Mentioned:
+    """What one caption says; None (or an empty tuple) where it says nothing.
 
-    def kept(share: float = keep) -> bool:
+    ``drums``: 0 none, 1 with, 2 only. ``brightness`` and ``energy``: 0 to 2. ``instruments``: patches without source.
+    """
+
+    style: str | None
+    mood: str | None
+    energy: int | None
+    brightness: int | None
+    drums: int | None
+    bpm: float | None
+    key: int | None
+    mode: str | None
+    instruments: tuple[str, ...]
+
+
+def describe(
+    piece: Piece, rng: np.random.Generator, brightness: int | None, keep: float = 0.7
+) -> tuple[str, Mentioned]:
+    """One caption of ``piece`` and what it says; every attribute is kept at random.
+
+    Args:
+        brightness: how bright the piece sounds (0 dark, 1 balanced, 2 bright), or None where it is nothing of these:
+            what was asked of the filters says little of what is heard, a bass alone is dark with any of them.
+        keep: share of the captions that name what plays; the other attributes have shares of their own.
+    """
+
+    def kept(share: float) -> bool:
         return bool(rng.random() < share)
 
     def pick(words: tuple[str, ...]) -> str:
         return str(words[int(rng.integers(len(words)))])
 
     parts: list[str] = []
-    style = pick(_STYLE_WORDS.get(piece.style, (piece.style,)))
-    if kept(0.6):
-        adjectives = [
-            piece.mood if kept(0.5) else "",
-            pick(_ENERGY[piece.energy]) if kept(0.5) else "",
-            pick(_BRIGHTNESS[piece.brightness]) if kept(0.6) else "",
-        ]
-        style = " ".join([a for a in adjectives if a] + [style])
-    if kept(0.85):
-        parts.append(style + pick(("", " loop", " beat", " track", " groove")))
-    names = [track.patch.removeprefix("sf ") for track in piece.tracks if track.role != "drums"]
-    if names and kept():
-        rng.shuffle(names)
-        parts.append(pick(("", "with ", "featuring ")) + " and ".join(names[: int(rng.integers(1, len(names) + 1))]))
-    if kept(0.6):
-        drum_patch = next((track.patch for track in piece.tracks if track.role == "drums"), "")
-        if piece.has_drums:
-            parts.append(
-                pick(("drums", "with drums", "drum beat", drum_patch))
-                if names
-                else pick(("drums only", "drum loop", "only drums", drum_patch))
-            )
-        else:
-            parts.append(pick(("no drums", "without drums", "beatless", "drumless")))
-    if kept(0.5):
-        tempo = round(piece.bpm)
+    mood = piece.mood if kept(0.3) else None
+    energy = piece.energy if kept(0.3) else None
+    bright = brightness if kept(0.6) else None
+    style = piece.style if kept(0.7) else None
+    words = [mood or ""]
+    words.append("" if energy is None else pick(_ENERGY[energy]))
+    words.append("" if bright is None else pick(_BRIGHTNESS[bright]))
+    rng.shuffle(words)
+    if style is not None:
+        words.append(pick(_STYLE_WORDS.get(style, (style,))) + pick(("", " loop", " beat", " track", " groove")))
+    parts += [" ".join(word for word in words if word)]
+
+    tracks = [track for track in piece.tracks if track.role != "drums"]
+    named: list[str] = []
+    if tracks and kept(keep):
+        order = rng.permutation(len(tracks))[: int(rng.integers(1, len(tracks) + 1))]
+        named = [tracks[int(i)].patch.removeprefix("sf ") for i in order]
+        said = [pick(_ROLES[tracks[int(i)].role]) if kept(0.25) else n for i, n in zip(order, named, strict=True)]
+        parts.append(pick(("", "with ", "featuring ")) + pick((" and ", ", ")).join(said))
+    drums = (1 if tracks else 2) if piece.has_drums else 0
+    said_drums = drums if kept(0.8) else None
+    if said_drums is not None:
+        patch = next((track.patch for track in piece.tracks if track.role == "drums"), "")
+        parts.append(patch if drums == 1 and kept(0.2) else pick(_DRUMS[drums]))
+    bpm = piece.bpm if kept(0.5) else None
+    if bpm is not None:
+        tempo = round(bpm)
         parts.append(pick((f"{tempo} bpm", f"{tempo} bpm", f"tempo {tempo}", f"at {tempo} bpm")))
-    if names and kept(0.4):
-        mode = piece.mode if kept(0.7) else ""
-        parts.append(f"{pick(('in ', 'key of ', ''))}{PITCH_CLASSES[piece.key]} {mode}".strip())
+    key = piece.key if tracks and kept(0.5) else None
+    mode = piece.mode if key is not None and kept(0.8) else None
+    if key is not None:
+        parts.append(f"{pick(('in ', 'key of ', ''))}{PITCH_CLASSES[key]} {mode or ''}".strip())
+    parts = [part for part in parts if part]
     rng.shuffle(parts)
     text = pick((", ", " ", ", ")).join(parts)
-    if text and kept(0.1):  # a typo: one letter lost or two exchanged
-        place = int(rng.integers(len(text)))
-        text = (
-            text[:place] + text[place + 1 :]
-            if kept(0.5)
-            else text[:place] + text[place : place + 2][::-1] + text[place + 2 :]
-        )
-    return text
+    if text and kept(0.15):
+        text = _with_typo(text, rng)
+    return text, Mentioned(style, mood, energy, bright, said_drums, bpm, key, mode, tuple(named))
+
+
+def _with_typo(text: str, rng: np.random.Generator) -> str:
+    """One letter lost, or two exchanged."""
+    place = int(rng.integers(len(text)))
+    if rng.random() < 0.5:
+        return text[:place] + text[place + 1 :]
+    return text[:place] + text[place : place + 2][::-1] + text[place + 2 :]

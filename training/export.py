@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from soundforge.nn.starter_codec import StarterCodecNet
-from soundforge.nn.starter_conditions import CHROMA_WIDTH, TRANSPORT_WIDTH
+from soundforge.nn.starter_conditions import CHROMA_WIDTH, LEVEL_WIDTH, TRANSPORT_WIDTH
 from training.codec import CHECKPOINT as CODEC_CHECKPOINT
 from training.codec import load_codec
 from training.lm import CHECKPOINT as LM_CHECKPOINT
@@ -24,7 +24,7 @@ from training.lm import load_lm
 from training.lm_model import StarterLm
 
 WEIGHTS = Path(__file__).parent.parent / "plugins" / "soundforge_plugins" / "starter" / "weights"
-VERSION = "0.1.0"
+VERSION = "0.2.0"
 WINDOW_FRAMES = 450
 
 
@@ -37,7 +37,18 @@ def lm_tensors(model: StarterLm) -> dict[str, Tensor]:
     tensors = {f"lm.{name}": value for name, value in model.lm.state_dict().items()}
     tensors |= {f"conditioners.text.{name}": value for name, value in model.text.state_dict().items()}
     tensors |= {f"slots.{name}.weight": layer.weight for name, layer in model.project.items()}
+    # A tempo that only the text asks for comes with the text's features, laid out as the transport's.
+    tensors["slots.text.weight"] = torch.cat([tensors["slots.text.weight"], tensors["slots.transport.weight"]], dim=1)
     return tensors
+
+
+def _slot(name: str, conditioner: str, width: int, per_frame: bool = False, guided: bool = True) -> dict[str, Any]:
+    rate = 50.0 if per_frame else None
+    options = {} if guided else {"guided": False}
+    return {
+        "name": name, "conditioner": conditioner, "width": width, "fuse": "sum", "frame_rate_hz": rate,
+        "options": options,
+    }  # fmt: skip
 
 
 def configuration(codec: StarterCodecNet, model: StarterLm, defaults: dict[str, Any]) -> dict[str, Any]:
@@ -55,35 +66,11 @@ def configuration(codec: StarterCodecNet, model: StarterLm, defaults: dict[str, 
         "window_seconds": WINDOW_FRAMES / 50.0,
         "stride_seconds": WINDOW_FRAMES / 100.0,
         "slots": [
-            {
-                "name": "text",
-                "conditioner": "starter_text",
-                "options": {"mask_padding": True},
-                "width": sizes.text_width,
-                "fuse": "cross",
-                "frame_rate_hz": None,
-            },
-            {
-                "name": "transport",
-                "conditioner": "transport",
-                "width": TRANSPORT_WIDTH,
-                "fuse": "sum",
-                "frame_rate_hz": 50.0,
-            },
-            {
-                "name": "chroma",
-                "conditioner": "starter_chroma",
-                "width": CHROMA_WIDTH,
-                "fuse": "sum",
-                "frame_rate_hz": 50.0,
-            },
-            {
-                "name": "style",
-                "conditioner": "starter_style",
-                "width": sizes.latent_width,
-                "fuse": "prepend",
-                "frame_rate_hz": None,
-            },
+            _slot("text", "starter_text", sizes.text_width + TRANSPORT_WIDTH, per_frame=True),
+            _slot("transport", "transport", TRANSPORT_WIDTH, per_frame=True),
+            _slot("chroma", "starter_chroma", CHROMA_WIDTH, per_frame=True),
+            _slot("style", "starter_style", 2 * sizes.latent_width),
+            _slot("level", "starter_level", LEVEL_WIDTH, guided=False),
         ],
         "defaults": defaults,
         "provenance": "Trained from scratch on music composed and synthesised by the project's own code, General MIDI "
@@ -110,10 +97,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--codec", type=Path, default=CODEC_CHECKPOINT)
     parser.add_argument("--lm", type=Path, default=LM_CHECKPOINT)
+    parser.add_argument("--folder", type=Path, default=WEIGHTS)
     arguments = parser.parse_args()
-    export(load_codec(arguments.codec), load_lm(arguments.lm))
-    total = sum(path.stat().st_size for path in WEIGHTS.iterdir())
-    print(f"{WEIGHTS}: {total / 1e6:.1f} MB")
+    export(load_codec(arguments.codec), load_lm(arguments.lm), arguments.folder)
+    total = sum(path.stat().st_size for path in arguments.folder.iterdir())
+    print(f"{arguments.folder}: {total / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from training.lm_data import LmBatch, LmData
 from training.lm_model import StarterLm, StarterLmSizes
 from training.lm_start import start_from_codec
 from training.muon import Muon
+from training.text import CHECKPOINT as TEXT_CHECKPOINT
 from training.threads import ThreadChooser
 from training.tokenise import TOKENS
 
@@ -39,20 +41,25 @@ class LmTrainer:
         minutes: float,
         sizes: StarterLmSizes,
         *,
-        batch: int = 6,
+        batch: int = 10,
         muon_rate: float = 0.02,
         adam_rate: float = 3e-3,
+        text_rate: float = 3e-4,
         checkpoint: Path = CHECKPOINT,
         seed: int = 0,
         codebooks: Tensor | None = None,
+        text: Path | None = None,
     ) -> None:
         torch.manual_seed(seed)
         self.model = StarterLm(sizes)
         if codebooks is not None:
             start_from_codec(self.model, codebooks, seed)
+        if text is not None and text.exists():
+            self.model.text.load_state_dict(torch.load(text, weights_only=True)["encoder"])
         self.data, self.batch, self.checkpoint = data, batch, checkpoint
         inner = [p for n, p in self.model.named_parameters() if p.ndim == 2 and n.startswith("lm.layers.")]
-        chosen = {id(p) for p in inner}
+        words = list(self.model.text.parameters())
+        chosen = {id(p) for p in inner + words}
         self.muon = Muon(inner, lr=muon_rate)
         self.adam = torch.optim.AdamW(
             [p for p in self.model.parameters() if id(p) not in chosen],
@@ -60,7 +67,9 @@ class LmTrainer:
             betas=(0.9, 0.98),
             weight_decay=0.01,
         )
-        self.rates = ((self.muon, muon_rate), (self.adam, adam_rate))
+        # What the text encoder learnt from captions alone is worth keeping: it only adapts.
+        self.text_adam = torch.optim.AdamW(words, lr=text_rate, betas=(0.9, 0.98))
+        self.rates = ((self.muon, muon_rate), (self.adam, adam_rate), (self.text_adam, text_rate))
         self.step = 0
         spent = 0.0
         self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
@@ -70,6 +79,7 @@ class LmTrainer:
             self.model.load_state_dict(state["model"])
             self.muon.load_state_dict(state["muon"])
             self.adam.load_state_dict(state["adam"])
+            self.text_adam.load_state_dict(state["text_adam"])
             self.step, spent = int(state["step"]), float(state["spent_seconds"])
             data.rng.integers(0, 2, size=self.step + 1)  # not the same windows again
         self.clock = WallClock(minutes, spent)
@@ -83,6 +93,7 @@ class LmTrainer:
                 "average": self.average,
                 "muon": self.muon.state_dict(),
                 "adam": self.adam.state_dict(),
+                "text_adam": self.text_adam.state_dict(),
                 "step": self.step,
                 "spent_seconds": self.clock.spent_seconds,
                 "sizes": self.model.sizes.to_dict(),
@@ -95,14 +106,13 @@ class LmTrainer:
             for group in optimiser.param_groups:
                 group["lr"] = self.clock.learning_rate(peak, self.step, 60)
         self.model.train()
-        with torch.autocast("cpu", torch.bfloat16):
-            loss, per_book = self.model.loss(batch or self.data.batch(self.batch))
-        self.muon.zero_grad(set_to_none=True)
-        self.adam.zero_grad(set_to_none=True)
+        loss, per_book = self.model.loss(batch or self.data.batch(self.batch))
+        for optimiser, _ in self.rates:
+            optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.muon.step()
-        self.adam.step()
+        for optimiser, _ in self.rates:
+            optimiser.step()
         self.step += 1
         if self.step % 5 == 0:
             with torch.no_grad():
@@ -118,7 +128,7 @@ def validate(model: StarterLm, batches: list[LmBatch], early: int = 100) -> tupl
     first, late = [], []
     for batch in batches:
         with torch.autocast("cpu", torch.bfloat16):
-            logits = model.lm(batch.inputs, model.fuse(batch)).float()
+            logits = model(batch).float()
         loss = torch.nn.functional.cross_entropy(
             logits.flatten(0, 2), batch.targets.flatten(), ignore_index=-100, reduction="none"
         )
@@ -128,11 +138,21 @@ def validate(model: StarterLm, batches: list[LmBatch], early: int = 100) -> tupl
     return torch.stack(first).mean(0), torch.stack(late).mean(0)
 
 
+def worth_of_conditions(model: StarterLm, batches: list[LmBatch]) -> dict[str, float]:
+    """Per condition: what taking it away adds to the first codebook's loss on the first columns of the windows."""
+    whole = float(validate(model, batches)[0][0])
+    out = {}
+    for name in ("pieces", "style", "level", "transport", "chroma"):
+        bare = [replace(batch, **{name: torch.zeros_like(getattr(batch, name))}) for batch in batches]
+        out["text" if name == "pieces" else name] = float(validate(model, bare)[0][0]) - whole
+    return out
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=50.0)
     parser.add_argument("--frames", type=int, default=450)
-    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--batch", type=int, default=10)
     parser.add_argument("--muon-rate", type=float, default=0.02)
     parser.add_argument("--adam-rate", type=float, default=3e-3)
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
@@ -151,13 +171,13 @@ def main() -> None:
         adam_rate=arguments.adam_rate,
         checkpoint=arguments.checkpoint,
         codebooks=quantiser.codebooks,
+        text=TEXT_CHECKPOINT,
     )
-    print(
-        f"{sum(p.numel() for p in trainer.model.parameters()) / 1e6:.2f} M parameters, {len(data.codes)} pieces",
-        flush=True,
-    )
+    count = sum(p.numel() for p in trainer.model.parameters()) / 1e6
+    print(f"{count:.2f} M parameters, {len(data.codes)} pieces", flush=True)
     mean = 0.0
     threads = ThreadChooser()
+    saved = trainer.clock.spent_seconds
     while trainer.clock.share < 1.0:
         threads.before_step()
         loss, per_book = trainer.train_step()
@@ -166,14 +186,14 @@ def main() -> None:
             books = " ".join(f"{float(value):.2f}" for value in per_book)
             when = f"step {trainer.step} {trainer.clock.spent_seconds / 60:.1f} min"
             print(f"{when} loss {mean:.3f} books {books} threads {threads.current}", flush=True)
-        if trainer.step % 200 == 0:
-            data.refresh()
+        if trainer.clock.spent_seconds > saved + 120:
+            saved = trainer.clock.spent_seconds
             trainer.save()
+        if trainer.step % 300 == 0:
             first, late = validate(trainer.model, batches)
-            print(
-                f"  watched early {[round(float(v), 2) for v in first]} late {[round(float(v), 2) for v in late]}",
-                flush=True,
-            )
+            early, later = ([round(float(v), 2) for v in values] for values in (first, late))
+            worth = {name: round(value, 2) for name, value in worth_of_conditions(trainer.model, batches).items()}
+            print(f"  watched early {early} late {later}, without: {worth}", flush=True)
     trainer.save()
     print(f"done: {trainer.step} steps", flush=True)
 

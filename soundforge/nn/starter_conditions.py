@@ -6,6 +6,8 @@ The ``sum`` slots have one feature per frame; the feature of frame ``s`` is adde
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -19,6 +21,8 @@ TRANSPORT_WIDTH = 2 * 2 * (len(BEAT_HARMONICS) + len(BAR_HARMONICS)) + 2
 CHROMA_WIDTH = 12
 STYLE_FRAMES = 150  # 3 s at 50 Hz
 STYLE_POOL = 10  # pooled to 5 Hz
+LEVEL_WIDTH = 2
+QUIETEST_DB = -60.0
 
 
 def transport_features(beats: Tensor, bpm: Tensor, beats_per_bar: Tensor, beats_per_frame: Tensor) -> Tensor:
@@ -42,6 +46,11 @@ def transport_features(beats: Tensor, bpm: Tensor, beats_per_bar: Tensor, beats_
     return torch.stack([*parts, tempo, torch.ones_like(beats)], dim=-1).float()
 
 
+@lru_cache(maxsize=4)
+def _extractor(sample_rate: int, window: int, hop: int) -> ChromaExtractor:
+    return ChromaExtractor(sample_rate, CHROMA_WIDTH, window, hop)
+
+
 def chroma_features(mono: Tensor, sample_rate: int, n_frames: int, frame_rate_hz: float) -> Tensor:
     """Samples ``[T]`` -> ``[n_frames, 12]``: strongest class at 1, silence all zeros; cut or repeated to length."""
     window = 8192
@@ -49,8 +58,7 @@ def chroma_features(mono: Tensor, sample_rate: int, n_frames: int, frame_rate_hz
     quiet = mono.abs().max() < 1e-4 if mono.numel() else True
     if quiet:
         return torch.zeros(n_frames, CHROMA_WIDTH)
-    extractor = ChromaExtractor(sample_rate, CHROMA_WIDTH, window, hop)
-    chroma = extractor.normalised(mono[None])[0].clone()
+    chroma = _extractor(sample_rate, window, hop).normalised(mono[None])[0].clone()
     # Spread of the window's own leakage is no pitch: keep what stands out.
     chroma = ((chroma - 0.25) / 0.75).clamp_min(0.0)
     loud = F.avg_pool1d(mono[None, None] ** 2, hop, hop, ceil_mode=True)[0, 0]
@@ -65,3 +73,15 @@ def style_features(latent: Tensor) -> Tensor:
     frames = latent.shape[1] // STYLE_POOL * STYLE_POOL
     pooled: Tensor = latent[:, :frames].reshape(latent.shape[0], -1, STYLE_POOL, latent.shape[2]).mean(2)
     return pooled
+
+
+def style_summary(latent: Tensor) -> Tensor:
+    """Quantised latents ``[B, T, D]`` -> their mean and standard deviation over time ``[B, 2 D]``."""
+    deviation = latent.var(1, unbiased=False).clamp_min(1e-6).sqrt()
+    return torch.cat([latent.mean(1), deviation], dim=-1)
+
+
+def level_features(level_db: Tensor) -> Tensor:
+    """Levels in dB re full scale (RMS) ``[N]`` -> ``[N, LEVEL_WIDTH]``: the level around -20 dB, and 1 for "known"."""
+    level = (level_db.clamp(QUIETEST_DB, 0.0) + 20.0) / 8.0
+    return torch.stack([level, torch.ones_like(level)], dim=-1).float()

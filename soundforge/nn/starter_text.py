@@ -17,6 +17,7 @@ from torch.nn import functional as F
 BUCKETS = 4096
 MAX_WORDS = 24
 MAX_PIECES = 12
+_TEMPO = re.compile(r"\b(\d{2,3}(?:\.\d+)?)\s*-?\s*bpm\b|\btempo\s*(?:of\s+|:\s*|=\s*)?(\d{2,3}(?:\.\d+)?)\b")
 _WORD = re.compile(r"[a-z#]+|[0-9]+")
 
 
@@ -29,6 +30,13 @@ def word_pieces(word: str) -> list[int]:
         marked = f"<{word}>"
         pieces += [marked[i : i + 3] for i in range(len(marked) - 2)]
     return [1 + zlib.crc32(piece.encode()) % (BUCKETS - 1) for piece in pieces[:MAX_PIECES]]
+
+
+def asked_tempo(text: str) -> float | None:
+    """The tempo in BPM that a text asks for ("124 bpm", "tempo 90"), 40 to 240, or None."""
+    found = _TEMPO.search(text.lower())
+    bpm = float(found.group(1) or found.group(2)) if found else 0.0
+    return bpm if 40.0 <= bpm <= 240.0 else None
 
 
 def tokenise(text: str) -> list[list[int]]:
@@ -68,6 +76,13 @@ class StarterTextEncoder(nn.Module):
         for layer in self.layers:
             x = layer(x, seen)
         return self.norm(x) * mask[..., None], mask
+
+    def pooled(self, pieces: Tensor) -> Tensor:
+        """Pieces ``[N, L, P]`` -> one vector per text ``[N, W]``; a text without words gives zeros."""
+        features, mask = self(pieces)
+        share = mask[..., None] / mask.sum(-1, keepdim=True).clamp_min(1)[..., None]
+        pooled: Tensor = (features * share).sum(1)
+        return pooled
 
 
 class _Layer(nn.Module):

@@ -10,8 +10,10 @@ from soundforge.audio import Waveform
 from soundforge.errors import ConditionError
 from soundforge.interfaces import ConditionContext, ConditionerSetup, Slot
 from soundforge.nn.starter_conditions import TRANSPORT_WIDTH, transport_features
-from soundforge.nn.starter_text import BUCKETS, tokenise, word_pieces
-from soundforge_plugins.starter.conditioners import Beat, StarterChroma, StarterStyle, StarterText, Transport
+from soundforge.nn.starter_text import BUCKETS, asked_tempo, word_pieces
+from soundforge_plugins.starter.conditioners import ORDINARY_LEVEL_DB, StarterChroma, StarterLevel, StarterStyle
+from soundforge_plugins.starter.text import StarterText
+from soundforge_plugins.starter.timing import Beat, Transport
 
 RATE = 32_000
 
@@ -84,17 +86,60 @@ def test_text_is_tolerant_of_typos_and_unknown_words() -> None:
     assert all(0 < piece < BUCKETS for piece in word_pieces("supercalifragilistic"))
     assert set(word_pieces("124")) & set(word_pieces("125"))
     assert not set(word_pieces("124")) & set(word_pieces("80"))
-    text = StarterText(setup("text", 32))
     torch.manual_seed(0)
-    rows = text.encode([tokenise("dark techno"), tokenise("dark tecno"), tokenise("gentle harp"), None], context())
-    right, typo, other = (rows.values[i].mean(0) for i in range(3))
+    text = StarterText(setup("text", 32 + TRANSPORT_WIDTH))
+    at = context()
+    items = [text.prepare(words, at) for words in ("dark techno", "dark tecno", "gentle harp", None)]
+    rows = text.encode(items, at)
+    assert rows.values.shape == (4, at.n_frames, 32 + TRANSPORT_WIDTH)
+    right, typo, other = (rows.values[i, 0] for i in range(3))
     assert (right - typo).norm() < (right - other).norm()
     assert rows.mask.any(1).tolist() == [True, True, True, False]
     assert float(rows.values[3].abs().max()) == 0.0
 
 
+@pytest.mark.parametrize(("said", "bpm"), [
+    ("techno, 124 bpm", 124.0), ("tempo 90", 90.0), ("at 87.5BPM", 87.5), ("174-bpm jungle", 174.0),
+    ("80s synth", None), ("303 acid", None), ("900 bpm", None),
+])
+def test_the_tempo_that_a_text_asks_for(said: str, bpm: float | None) -> None:
+    assert asked_tempo(said) == bpm
+
+
+def test_a_text_sets_the_beat_only_where_nothing_else_does() -> None:
+    text = StarterText(setup("text", 32 + TRANSPORT_WIDTH))
+    transport = Transport(setup("transport", TRANSPORT_WIDTH))
+    said = context()
+    beat = text.encode([text.prepare("house, 120 bpm", said)], said).values[..., 32:]
+    stated = context(bpm=120.0, start_beat=0.0)
+    torch.testing.assert_close(beat, transport.encode([transport.prepare(None, stated)], stated).values)
+    prompted = context(prompt=beat_loop(100.0, 2.0), prompt_frames=100)
+    for other in (stated, prompted):
+        assert float(text.encode([text.prepare("house, 120 bpm", other)], other).values[..., 32:].abs().max()) == 0.0
+    # A later window goes on where the first one was; nothing is prepared anew for it.
+    later = context(prompt_frames=40, window_start_frames=60, new_start_frames=-60, window_seconds=4.0)
+    there = text.encode([text.prepare("house, 120 bpm", said)], later).values[..., 32:]
+    torch.testing.assert_close(there[:, :40], beat[:, 60:], atol=1e-4, rtol=0)
+
+
+def test_level_is_heard_stated_or_ordinary() -> None:
+    level = StarterLevel(setup("level", 2))
+    loop = beat_loop(120.0, 4.0)
+    heard = level.prepare(None, context(prompt=loop, prompt_frames=200))
+    assert heard == pytest.approx(10 * np.log10(np.mean(loop.samples[0] ** 2)), abs=0.1)
+    assert level.prepare(None, context()) == ORDINARY_LEVEL_DB
+    assert level.prepare("off", context(prompt=loop)) is None
+    assert level.prepare(-30, context(prompt=loop)) == -30.0
+    condition = level.encode([-20.0, None], context())
+    assert condition.values.tolist() == [[[0.0, 1.0]], [[0.0, 0.0]]]
+    assert condition.mask.tolist() == [[True], [False]]
+    for bad in (3.0, "loud", float("nan")):
+        with pytest.raises(ConditionError, match="level"):
+            level.prepare(bad, context())
+
+
 def test_text_refuses_what_is_no_text() -> None:
-    text = StarterText(setup("text", 32))
+    text = StarterText(setup("text", 32 + TRANSPORT_WIDTH))
     with pytest.raises(ConditionError, match="expected a description"):
         text.prepare(3, context())
     assert text.prepare("!!!", context()) is None
@@ -120,8 +165,8 @@ def test_later_windows_go_on_in_time() -> None:
     """A window that starts 100 frames later sees what the first one would have seen there."""
     prompt = beat_loop(120.0, 2.0)
     long = {"window_seconds": 4.0, "n_frames": 200, "prompt": prompt}
-    first = context(window_start_frames=0, prompt_frames=100, **long)
-    later = context(window_start_frames=100, prompt_frames=100, **long)
+    first = context(window_start_frames=0, prompt_frames=100, new_start_frames=100, **long)
+    later = context(window_start_frames=100, prompt_frames=100, new_start_frames=0, **long)
     transport = Transport(setup("transport", TRANSPORT_WIDTH))
     here, there = (transport.encode([transport.prepare(None, at)], at).values for at in (first, later))
     torch.testing.assert_close(here[:, 100:], there[:, :100], atol=2e-3, rtol=0)
@@ -140,16 +185,16 @@ def test_transport_refuses_what_is_no_tempo(value: object) -> None:
         Transport(setup("transport", TRANSPORT_WIDTH)).prepare(value, context())
 
 
-def test_style_needs_enough_audio_and_adds_no_prefix_without_one() -> None:
+def test_style_needs_enough_audio_and_is_one_vector() -> None:
     from soundforge.nn.starter_codec import StarterCodecConfig, StarterCodecNet
     from soundforge_plugins.starter.codec import StarterCodec
 
     config = StarterCodecConfig(codebook_size=16, latent_width=8, fast_width=16, slow_width=16)
-    style = StarterStyle(setup("style", 8, StarterCodec(StarterCodecNet(config))))
-    assert style.encode([None, None], context()).values.shape == (2, 0, 8)
+    style = StarterStyle(setup("style", 16, StarterCodec(StarterCodecNet(config))))
     value = style.prepare(beat_loop(100.0, 1.0), context())
     condition = style.encode([value, None], context())
-    assert condition.values.shape == (2, 15, 8)
-    assert condition.mask.tolist() == [[True] * 15, [False] * 15]
+    assert condition.values.shape == (2, 1, 16)
+    assert condition.mask.tolist() == [[True], [False]]
+    assert float(condition.values[0, 0, 8:].min()) > 0.0  # deviations
     with pytest.raises(ConditionError, match="at least"):
         style.prepare(Waveform(np.zeros(100, dtype=np.float32), RATE), context())

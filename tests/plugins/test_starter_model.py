@@ -90,7 +90,8 @@ def test_conditioners_of_the_package_keep_the_contract(name: str) -> None:
     conditioner = host.conditioner(weights.slot.conditioner, setup)
     value, other = {"text": ("dark techno", "harp"), "transport": (120.0, 90.0)}.get(
         name, (drum_loop(100.0, 3.0), drum_loop(140.0, 3.0)))
-    check_conditioner(conditioner, value, slot=weights.slot, other=None if name == "chroma" else other)
+    check_conditioner(conditioner, value, slot=weights.slot, other=None if name == "chroma" else other,
+                      descriptor=host.registries.conditioners[weights.slot.conditioner])
 
 
 def test_codec_of_the_package_keeps_the_contract() -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 pytest.importorskip("scipy")
+import soundforge as sf
 from soundforge.nn.starter_codec import ResidualQuantiser
 from training import nano
 from training.batches import CropSampler
@@ -19,7 +20,6 @@ from training.lm_data import delayed
 from training.metrics import auc, similarity_auc
 from training.muon import orthogonalised
 from training.quantiser_training import CodebookTrainer
-from training.shipped import load_shipped
 
 SOUNDFONTS = Path("/usr/share/sounds/sf3/FluidR3Mono_GM.sf3")
 
@@ -32,9 +32,9 @@ def test_nano_preset_trains_both_stages_and_exports(tmp_path: Path) -> None:
     assert np.mean(losses["codec"][-8:]) < np.mean(losses["codec"][:8])
     assert np.mean(losses["lm"][-5:]) < np.mean(losses["lm"][:5])
     config = json.loads((tmp_path / "weights" / "config.json").read_text())
-    assert [slot["name"] for slot in config["slots"]] == ["text", "transport", "chroma", "style"]
-    shipped = load_shipped(tmp_path / "weights")
-    assert shipped.n_codebooks == 4
+    assert [slot["name"] for slot in config["slots"]] == ["text", "transport", "chroma", "style", "level"]
+    clip = sf.load(tmp_path / "weights").generate("drums only, 120 bpm", seconds=0.5, seed=1)
+    assert clip.waveform.shape == (1, 16_000)
     # A second trainer goes on where the first one stopped.
     noise = np.random.default_rng(0).integers(-3000, 3000, (2, 32_000)).astype(np.int16)
     resumed = CodecTrainer([noise], minutes=1.0, config=nano.CODEC, batch=2, crop_samples=6400,

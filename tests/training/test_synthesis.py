@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("scipy")
 from soundforge.tempo import estimate_tempo
-from training.captions import caption
+from training.captions import Mentioned, describe
 from training.compose import HELD_OUT_SEED, compose
 from training.frame_labels import beat_positions, chroma_labels
 from training.piece import DRUM_NAMES, SCALES, Note, Piece, Track
@@ -112,9 +112,24 @@ def test_every_style_is_composed_and_captions_name_things() -> None:
     pieces = [compose(seed, 4.0) for seed in range(400)]
     assert {piece.style for piece in pieces} == {style.name for style in STYLES}
     rng = np.random.default_rng(0)
-    texts = " ".join(caption(piece, rng) for piece in pieces)
+    texts = " ".join(describe(piece, rng, 0)[0] for piece in pieces)
     for word in ("bpm", "no drums", "bass", "techno", "dark", "minor"):
         assert word in texts
+
+
+def test_captions_say_what_they_report() -> None:
+    rng = np.random.default_rng(1)
+    for seed in range(200):
+        piece = compose(seed, 4.0)
+        text, said = describe(piece, rng, 2)
+        if said.drums == 0:
+            assert not piece.has_drums
+        assert said.bpm in (None, piece.bpm)
+        assert said.key in (None, piece.key)
+        assert said.mode is None or said.key is not None
+        assert set(said.instruments) <= {t.patch.removeprefix("sf ") for t in piece.tracks}
+        if said == Mentioned(None, None, None, None, None, None, None, None, ()):
+            assert text == ""
 
 
 def test_held_out_programs_and_samples_are_not_trained_on() -> None:

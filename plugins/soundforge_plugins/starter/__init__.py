@@ -103,6 +103,16 @@ def register_conditioners(register: Callable[[ConditionerDescriptor], None]) -> 
             summary="three seconds of sound to sound like",
         )
     )
+    register(
+        ConditionerDescriptor(
+            name="starter_level",
+            feeds=("level",),
+            factory=_conditioner("level"),
+            takes="dB",
+            summary="loudness to hold: the prompt's, or RMS in dB re full scale",
+            automatic=True,
+        )
+    )
 
 
 @hookimpl

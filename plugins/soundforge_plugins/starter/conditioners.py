@@ -1,9 +1,9 @@
-"""Conditioners of the starter's four slots; the features themselves are in `soundforge.nn.starter_*`."""
+"""Conditioners of the starter's slots; the features themselves are in `soundforge.nn.starter_*`."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,10 +14,10 @@ from soundforge.clip import Clip
 from soundforge.errors import ConditionError
 from soundforge.interfaces import Codec, Condition, ConditionContext, Conditioner, ConditionerSetup
 from soundforge.nn import starter_conditions as features
-from soundforge.nn.starter_text import StarterTextEncoder, pad_tokens, tokenise
-from soundforge.tempo import estimate_tempo
+from soundforge_plugins.starter.text import StarterText
+from soundforge_plugins.starter.timing import Transport
 
-MINIMUM_CONFIDENCE = 0.15
+ORDINARY_LEVEL_DB = -18.0
 
 
 def _waveform(value: Any, name: str) -> Waveform | None:
@@ -29,112 +29,6 @@ def _waveform(value: Any, name: str) -> Waveform | None:
             "(a soundforge.Waveform or Clip; soundforge.read(path) gives one)"
         )
     return value
-
-
-def _first_new_frame(context: ConditionContext, setup: ConditionerSetup) -> int:
-    """Frames of prompt at the start of the whole sequence, seen from any of its windows.
-
-    A prompt that leaves no room in the window is cut by the engine to what one stride leaves over.
-    """
-    if not context.window_start_frames:
-        return context.prompt_frames
-    if context.prompt is None:
-        return 0
-    frames = int(context.prompt.seconds * context.frame_rate_hz + 1e-6)
-    window = round(context.window_seconds * context.frame_rate_hz)
-    if window and frames >= window:
-        stride = float(setup.config.get("stride_seconds", context.window_seconds / 2))
-        frames = window - round(stride * context.frame_rate_hz)
-    return frames
-
-
-class StarterText:
-    """Text to word features."""
-
-    def __init__(self, setup: ConditionerSetup) -> None:
-        self.encoder = StarterTextEncoder(setup.slot.width)
-        if setup.tensors:
-            self.encoder.load_state_dict({name: tensor.float() for name, tensor in setup.tensors.items()})
-        self.encoder.eval().requires_grad_(False).to(setup.device)
-        self.device = setup.device
-
-    def prepare(self, value: Any, context: ConditionContext) -> list[list[int]] | None:
-        """Pieces of each word; a text without any word is the null condition."""
-        if value is None:
-            return None
-        if not isinstance(value, str):
-            raise ConditionError(f"condition 'text' came as {type(value).__name__}, expected a description in words")
-        return tokenise(value) or None
-
-    def encode(self, prepared: Sequence[list[list[int]] | None], context: ConditionContext) -> Condition:
-        """`[B, L, W]`; rows without text are masked."""
-        pieces = pad_tokens([words or [] for words in prepared]).to(self.device)
-        values, mask = self.encoder(pieces)
-        return Condition(values, mask)
-
-
-@dataclass(frozen=True, slots=True)
-class Beat:
-    """A tempo and where the bars lie: `beat_at_prompt_end` is 0 on a bar line."""
-
-    bpm: float
-    beats_per_bar: int
-    beat_at_prompt_end: float
-
-
-class Transport:
-    """Tempo and phase per frame: from the request, else heard in the prompt, else unknown (null)."""
-
-    def __init__(self, setup: ConditionerSetup) -> None:
-        self.setup = setup
-        self.device = setup.device
-        self.width = setup.slot.width
-
-    def prepare(self, value: Any, context: ConditionContext) -> Beat | None:
-        """`value` None = automatic; "off" switches it off; a number is a tempo in BPM."""
-        if isinstance(value, str) and value.strip().lower() in ("off", "none"):
-            return None
-        if value is not None:
-            try:
-                value = float(value)
-            except (TypeError, ValueError, OverflowError):
-                raise ConditionError(
-                    f"condition 'transport' came as {value!r}, expected a tempo in BPM or 'off'"
-                ) from None
-        bpm = context.bpm if value is None else value
-        if bpm is not None:
-            if not 20.0 <= bpm <= 400.0:
-                raise ConditionError(f"condition 'transport' came with {bpm:g} BPM, expected 20 to 400")
-            heard = 0.0 if context.prompt is None else context.prompt.seconds * bpm / 60.0
-            start = context.start_beat if context.start_beat is not None else heard
-            return Beat(bpm, context.beats_per_bar, start)
-        if context.prompt is None or context.prompt.seconds < 1.5:
-            return None
-        heard_tempo = estimate_tempo(context.prompt.samples.mean(axis=0), context.prompt.sample_rate)
-        if heard_tempo.confidence < MINIMUM_CONFIDENCE:
-            return None
-        beat_seconds = 60.0 / heard_tempo.bpm
-        origin = heard_tempo.bar_offset_seconds
-        origin = heard_tempo.beat_offset_seconds if origin is None else origin
-        # In a later window of a long generation the newest frames are generated music, made after the prompt's end.
-        made = (context.window_start_frames or 0) + context.prompt_frames - _first_new_frame(context, self.setup)
-        at_end = (context.prompt.seconds + made / context.frame_rate_hz - origin) / beat_seconds
-        return Beat(heard_tempo.bpm, context.beats_per_bar, at_end)
-
-    def encode(self, prepared: Sequence[Beat | None], context: ConditionContext) -> Condition:
-        """`[B, n_frames, W]`; rows without a tempo are masked."""
-        n = max(1, context.n_frames)
-        values = torch.zeros(len(prepared), n, self.width)
-        mask = torch.zeros(len(prepared), n, dtype=torch.bool)
-        frame = (torch.arange(n, dtype=torch.float64) + 0.5 - context.prompt_frames) / context.frame_rate_hz
-        for row, beat in enumerate(prepared):
-            if beat is None:
-                continue
-            beats = beat.beat_at_prompt_end + frame * beat.bpm / 60.0
-            bpm, per_bar = torch.tensor([beat.bpm]).double(), torch.tensor([float(beat.beats_per_bar)]).double()
-            values[row] = features.transport_features(beats[None], bpm, per_bar, bpm / 60.0 / context.frame_rate_hz)[0]
-            mask[row] = True
-        return Condition(values.to(self.device), mask.to(self.device))
 
 
 class StarterChroma:
@@ -157,8 +51,7 @@ class StarterChroma:
         n = max(1, context.n_frames)
         values = torch.zeros(len(prepared), n, features.CHROMA_WIDTH)
         mask = torch.zeros(len(prepared), n, dtype=torch.bool)
-        # Where the audio begins, counted from this window's start: before it (below 0) in later windows.
-        begin = _first_new_frame(context, self.setup) - (context.window_start_frames or 0)
+        begin = context.new_start  # below 0 in later windows
         start = max(0, begin)
         for row, item in enumerate(prepared):
             if item is not None and start < n:
@@ -169,7 +62,10 @@ class StarterChroma:
 
 
 class StarterStyle:
-    """The first three seconds of a sound as pooled codec latents, put before the tokens."""
+    """Mean and spread of the codec latents of the first three seconds of a sound, for all frames.
+
+    A slot put before the tokens (weights of version 0.1) gets latents pooled to 5 Hz instead.
+    """
 
     def __init__(self, setup: ConditionerSetup) -> None:
         if setup.codec is None:
@@ -177,9 +73,10 @@ class StarterStyle:
         self.codec: Codec = setup.codec
         self.device = setup.device
         self.width = setup.slot.width
+        self.prepended = setup.slot.fuse == "prepend"
 
     def prepare(self, value: Any, context: ConditionContext) -> Tensor | None:
-        """Features `[L, W]`; an excerpt shorter than three seconds is repeated."""
+        """Features `[1, W]`; an excerpt shorter than three seconds is repeated."""
         wave = _waveform(value, "style")
         if wave is None:
             return None
@@ -193,11 +90,14 @@ class StarterStyle:
             )
         codes = self.codec.encode(rated).codes
         codes = codes.repeat(1, 1, -(-features.STYLE_FRAMES // codes.shape[2]))[:, :, : features.STYLE_FRAMES]
-        return features.style_features(self.codec.decode_latent(codes).transpose(1, 2))[0]
+        latent = self.codec.decode_latent(codes).transpose(1, 2)
+        return features.style_features(latent)[0] if self.prepended else features.style_summary(latent)
 
     def encode(self, prepared: Sequence[Tensor | None], context: ConditionContext) -> Condition:
-        """`[B, 15, W]`, or nothing at all when no row has a style (then no prefix stands before the tokens)."""
-        length = features.STYLE_FRAMES // features.STYLE_POOL if any(p is not None for p in prepared) else 0
+        """`[B, 1, W]` (prepended: `[B, 15, W]`, or nothing at all when no row has a style)."""
+        length = 1
+        if self.prepended:
+            length = features.STYLE_FRAMES // features.STYLE_POOL if any(p is not None for p in prepared) else 0
         values = torch.zeros(len(prepared), length, self.width)
         mask = torch.zeros(len(prepared), length, dtype=torch.bool)
         for row, item in enumerate(prepared):
@@ -206,11 +106,46 @@ class StarterStyle:
         return Condition(values.to(self.device), mask.to(self.device))
 
 
+class StarterLevel:
+    """Loudness to hold: what the prompt has, a level in dB, or an ordinary one where nothing is known."""
+
+    def __init__(self, setup: ConditionerSetup) -> None:
+        self.device = setup.device
+
+    def prepare(self, value: Any, context: ConditionContext) -> float | None:
+        """`value` None = automatic; "off" switches it off; a number is RMS in dB re full scale."""
+        if isinstance(value, str) and value.strip().lower() in ("off", "none"):
+            return None
+        if value is not None:
+            try:
+                value = float(value)
+            except (TypeError, ValueError, OverflowError):
+                raise ConditionError(f"condition 'level' came as {value!r}, expected dB below 0 or 'off'") from None
+            if not features.QUIETEST_DB <= value <= 0.0:
+                raise ConditionError(
+                    f"condition 'level' came as {value:g} dB, expected {features.QUIETEST_DB:g} to 0 (RMS, full scale)"
+                )
+            return float(value)
+        if context.prompt is None or context.prompt.n_samples == 0:
+            return ORDINARY_LEVEL_DB
+        mono = context.prompt.with_channels(1).samples[0][-round(4 * context.prompt.sample_rate) :]
+        power = float((mono.astype("float64") ** 2).mean())
+        return max(features.QUIETEST_DB, 10.0 * math.log10(power + 1e-12))
+
+    def encode(self, prepared: Sequence[float | None], context: ConditionContext) -> Condition:
+        """`[B, 1, 2]`; rows without a level are masked."""
+        known = torch.tensor([item is not None for item in prepared])
+        levels = torch.tensor([0.0 if item is None else item for item in prepared])
+        values = features.level_features(levels) * known[:, None]
+        return Condition(values[:, None].to(self.device), known[:, None].to(self.device))
+
+
 _KINDS: dict[str, Callable[[ConditionerSetup], Conditioner]] = {
     "text": StarterText,
     "transport": Transport,
     "chroma": StarterChroma,
     "style": StarterStyle,
+    "level": StarterLevel,
 }
 
 

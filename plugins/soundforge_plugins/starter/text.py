@@ -1,0 +1,68 @@
+"""The starter's text: one vector for all frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from soundforge.errors import ConditionError
+from soundforge.interfaces import Condition, ConditionContext, ConditionerSetup
+from soundforge.nn import starter_conditions as features
+from soundforge.nn.starter_text import StarterTextEncoder, asked_tempo, pad_tokens, tokenise
+from soundforge_plugins.starter.timing import Beat, beat_features
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A text: pieces of its words, and the tempo in BPM that it asks for, where nothing else sets one."""
+
+    words: list[list[int]]
+    bpm: float | None
+
+
+class StarterText:
+    """Text to one vector for all frames, and the beat of a tempo that only the text asks for.
+
+    A slot that is attended to (weights of version 0.1) gets a feature per word instead.
+    """
+
+    def __init__(self, setup: ConditionerSetup) -> None:
+        self.per_word = setup.slot.fuse == "cross"
+        self.width = setup.slot.width - (0 if self.per_word else features.TRANSPORT_WIDTH)
+        self.encoder = StarterTextEncoder(self.width)
+        if setup.tensors:
+            self.encoder.load_state_dict({name: tensor.float() for name, tensor in setup.tensors.items()})
+        self.encoder.eval().requires_grad_(False).to(setup.device)
+        self.device = setup.device
+
+    def prepare(self, value: Any, context: ConditionContext) -> Description | None:
+        """A text without any word is the null condition."""
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            raise ConditionError(f"condition 'text' came as {type(value).__name__}, expected a description in words")
+        words = tokenise(value)
+        if not words:
+            return None
+        free = context.bpm is None and context.prompt is None
+        return Description(words, asked_tempo(value) if free else None)
+
+    @torch.inference_mode()
+    def encode(self, prepared: Sequence[Description | None], context: ConditionContext) -> Condition:
+        """`[B, n_frames, W + transport]` (a feature per word: `[B, L, W]`); rows without text are masked."""
+        pieces = pad_tokens([[] if item is None else item.words for item in prepared]).to(self.device)
+        if self.per_word:
+            values, mask = self.encoder(pieces)
+            return Condition(values.clone(), mask.clone())
+        n = max(1, context.n_frames)
+        held = self.encoder.pooled(pieces)[:, None].expand(-1, n, -1)
+        seconds = (context.prompt_frames - context.new_start) / context.frame_rate_hz  # made in earlier windows
+        tempi = [None if item is None else item.bpm for item in prepared]
+        beats = beat_features(
+            [None if bpm is None else Beat(bpm, context.beats_per_bar, seconds * bpm / 60.0) for bpm in tempi], context
+        )
+        known = torch.tensor([item is not None for item in prepared], device=held.device)
+        return Condition(torch.cat([held, beats.to(held)], dim=-1), known[:, None].expand(-1, n).clone())
