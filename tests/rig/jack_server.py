@@ -1,19 +1,22 @@
 """A real audio server without a sound card: `jackd` with its dummy driver, one per test session.
 
 It offers two PortAudio devices (host API JACK): `loopback`, which captures one period later what is played on it,
-and `system`, with silent input and discarded output, whose ports are wired with `jack_connect`. Names carry the
-process id, so that test runs beside each other do not meet.
+and `system`, with silent input and discarded output, whose ports are wired with `jack_connect`. Each server takes a
+name that no other test run holds.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
+from typing import IO
 
 NEEDED = ("jackd", "jack_lsp", "jack_connect", "jack_rec", "oscsend", "oscdump")
 APT_LINE = "sudo apt-get install -y --no-install-recommends jackd2 liblo-tools puredata-core"
@@ -22,6 +25,24 @@ APT_LINE = "sudo apt-get install -y --no-install-recommends jackd2 liblo-tools p
 def missing_programs() -> list[str]:
     """Programs of the rig that this machine lacks."""
     return [name for name in NEEDED if shutil.which(name) is None]
+
+
+MOST_SERVERS = 8
+"""JACK's registry has so many places. One whose server was killed is only given to a server of the same name, so names
+must be used again and again: a name per process would fill the registry for ever."""
+
+
+def free_name() -> tuple[str, IO[bytes]]:
+    """A server name that nobody uses, and the lock that keeps it ours for as long as it is open."""
+    for number in range(MOST_SERVERS):
+        lock = (Path(tempfile.gettempdir()) / f"soundforge-rig-{number}.lock").open("wb")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            continue
+        return f"sftest{number}", lock
+    raise RuntimeError(f"{MOST_SERVERS} JACK servers of tests run already, which is all that JACK takes")
 
 
 class JackServer:
@@ -33,9 +54,9 @@ class JackServer:
         period: samples of one cycle.
     """
 
-    def __init__(self, folder: Path, *, rate: int = 48_000, period: int = 256, name: str | None = None) -> None:
+    def __init__(self, folder: Path, *, rate: int = 48_000, period: int = 256) -> None:
         self.folder, self.rate, self.period = folder, rate, period
-        self.name = name or f"sftest{os.getpid()}"
+        self.name, self._lock = free_name()
         self.log = folder / "jackd.log"
         self.process: subprocess.Popen[bytes] | None = None
 
