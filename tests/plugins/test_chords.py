@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -133,8 +134,18 @@ def test_frames_have_the_last_chord_that_has_started(midi: Path) -> None:
     assert features.values[0, 0].tolist() == [0, 1, 2] and features.values[1, 5].tolist() == [36, 37, 38]
 
 
+def test_chords_without_times_are_a_bar_each() -> None:
+    """120 frames at 50 Hz: at 150 bpm a bar of 3 beats has 60 frames; without a tempo three chords have 40 each."""
+    rows = conditioner().prepare("C G Am", replace(CONTEXT, bpm=150.0, beats_per_bar=3))
+    assert rows is not None and rows.tolist() == [2] * 60 + [4] * 60
+    rows = conditioner().prepare("C | G | Am", CONTEXT)
+    assert rows is not None and rows.tolist() == [2] * 40 + [4] * 40 + [5] * 40
+    rows = conditioner().prepare("C, G", replace(CONTEXT, bpm=300.0, beats_per_bar=4))  # 40 frames a bar, and again
+    assert rows is not None and rows.tolist() == [2] * 40 + [4] * 40 + [2] * 40
+
+
 @pytest.mark.parametrize(("value", "words"), [
-    (5, "came as int, expected text such as"), ("C", "expected symbols with start times"),
+    (5, "came as int, expected text such as"), ("C C@0", "expected symbols with start times"),
     ("C@1.2.3", "no usable start time"), ([("C", "now")], "expected"), ([("C", float("nan"))], "starts at nan s"),
     ([("C", 3.0)], "expected 0 to below 2.4 s"), ([("Em", 0.0)], "it knows none"), ([1, 2], "expected"),
     (np.zeros(120), "expected \\[120\\] whole numbers"), (np.full(120, 99), "expected 0 to 12"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from soundforge.chord_names import NO_CHORD, checked_track, parse_chord, parse_t
 from soundforge.errors import CheckpointError, ConditionError
 from soundforge.interfaces import Condition, ConditionContext, ConditionerSetup, Host
 from soundforge.midi_notes import read_notes
+from soundforge.note_sound import in_time
 from soundforge_plugins.chords.from_notes import chords_of
 
 _ANY_JASCO = "facebook/jasco-chords-drums-400M"
@@ -32,8 +34,8 @@ _ANY_JASCO = "facebook/jasco-chords-drums-400M"
 class ChordsConditioner:
     """Feeds a chords slot (see `soundforge.interfaces.Conditioner` for the calls).
 
-    Takes text (`"C@0 G@2"`), a sequence of `(symbol, start in seconds)`, a MIDI file (a `pathlib.Path`), or an array
-    of whole numbers: the rows of the table, one per frame.
+    Takes text (`"C@0 G@2"`, `"C@0b G@4b"`, or `"Am F C G"`, a bar each), a sequence of `(symbol, start in seconds)`,
+    a MIDI file (a `pathlib.Path`), or an array of whole numbers: the rows of the table, one per frame.
 
     Request options: `table`, a mapping of symbols to rows in place of the checkpoint's table.
 
@@ -70,7 +72,7 @@ class ChordsConditioner:
                                      "three notes that sound together")
             value = heard
         elif isinstance(value, str):
-            value = parse_track(value, context.bpm, seconds)
+            value = parse_track(value, context.bpm, seconds) if "@" in value else _in_bars(value, context, seconds)
         elif isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str):
             value = [value]
         if not isinstance(value, (list, tuple)):
@@ -151,6 +153,16 @@ def frame_rows(track: Sequence[tuple[int, float]], before: int, n_frames: int, f
         if started:
             rows[frame] = started[-1]
     return rows
+
+
+def _in_bars(text: str, context: ConditionContext, seconds: float) -> list[tuple[str, float]]:
+    """`"Am F C G"`: a bar each, again and again; without a tempo once, evenly over what the model makes."""
+    symbols = [symbol for symbol in re.split(r"[\s,;|]+", text.strip()) if symbol]
+    if not symbols:
+        raise ConditionError(f"chords came as {text[:60]!r}, expected symbols such as 'Am F C G' (a bar each), or with "
+                             "start times such as 'C@0 G@2'")
+    bar = seconds / len(symbols) if context.bpm is None else context.beats_per_bar * 60.0 / context.bpm
+    return [chord for chord in in_time(symbols, bar, seconds)[0] if chord[1] < seconds - 1e-9]
 
 
 def _given_table(rows: Mapping[str, Any], card: int) -> ChordTable:

@@ -158,7 +158,8 @@ class JascoModel:
     def _context(self, request: GenerateRequest | None, options: Mapping[str, Any]) -> ConditionContext:
         return ConditionContext(
             self.sample_rate, self.frame_rate_hz, self.window_frames, device=str(self.device), options=options,
-            bpm=None if request is None else request.bpm, window_seconds=self.window_seconds)
+            bpm=None if request is None else request.bpm, window_seconds=self.window_seconds,
+            beats_per_bar=4 if request is None else request.beats_per_bar)
 
     def _n_samples(self, request: GenerateRequest) -> int:
         seconds = request.new_seconds
