@@ -44,6 +44,7 @@ class MemorySession:
         self.takes = 0
         self.sources = {"internal"}
         self.followed: list[tuple[Any, ...]] = []
+        self.signatures: list[tuple[int, int, float] | None] = []
         self.began = time.perf_counter()
         self.drop_counters: list[Callable[[], int]] = []
         self.pad_options: dict[int, tuple[bool, float, str]] = {}
@@ -237,6 +238,7 @@ class MemorySession:
         if not 20 <= bpm <= 999:
             raise RequestError(f"tempo came as {bpm:g}, expected 20 to 999 beats per minute")
         self.followed.append((source, bpm, beat, rolling, at_seconds, tell))
+        self.signatures.append(signature)
 
     def load_model(self, name: str) -> None:
         self.calls.append(("load_model", name))

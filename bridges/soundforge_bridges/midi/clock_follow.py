@@ -102,10 +102,10 @@ class ClockFollower:
     def set_tempo(self, bpm: float) -> bool:
         return self._leave("the tempo")
 
-    def start(self) -> bool:
+    def roll(self) -> bool:
         return self._leave("start and stop")
 
-    def stop(self) -> bool:
+    def halt(self) -> bool:
         return self._leave("start and stop")
 
     def locate(self, beat: float) -> bool:
