@@ -2,13 +2,13 @@
 
 Windowed-sinc low-pass filters with cut-offs evenly spaced in mel; a band is the difference of two neighbouring
 low-passes, the last one what is left, so that the bands add up to the signal. Edges are continued by their first
-and last sample. Filtering runs in blocks, so its memory does not grow with the length beyond the signal itself.
+and last sample. Filtering runs in blocks, so beside the signal it keeps its spectrum and no more.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 _ZERO_CROSSINGS = 8
-_BLOCK_KERNELS = 5  # a block of the fast convolution is this many filter lengths, where it is cheapest per sample
+_BLOCK_FILTERS = 8  # a block of the fast convolution is about this many filter lengths, where it is cheapest
+_SHORT = 32  # half lengths up to this are convolved directly
 
 
 def mel_cutoffs(sample_rate: float, n_bands: int) -> list[float]:
@@ -72,31 +73,34 @@ class BandSplitter:
             yield wave
             return
         below = torch.zeros_like(wave)
-        for taps in self.filters.to(wave.device, wave.dtype):
-            low = _filtered(wave, taps)
+        filters = self.filters.to(wave.device, wave.dtype)
+        through = _filtering(wave, filters.shape[1])
+        for taps in filters:
+            low = through(taps)
             yield low - below
             below = low
         yield wave - below
 
 
-def _filtered(wave: Tensor, taps: Tensor) -> Tensor:
-    """`wave` `[..., n]` through a symmetric filter, same length."""
-    half = taps.shape[0] // 2
+def _filtering(wave: Tensor, length: int) -> Callable[[Tensor], Tensor]:
+    """What gives `wave` `[..., n]` through any symmetric filter of this length; its spectra are taken once for all."""
+    half = length // 2
     rows = wave.reshape(-1, 1, wave.shape[-1])
     padded = F.pad(rows, (half, half), mode="replicate")
-    if half <= 32:
-        return F.conv1d(padded, taps[None, None]).view(wave.shape)
-    block = min(_BLOCK_KERNELS * taps.shape[0], padded.shape[-1])
-    response = torch.fft.rfft(taps, block).conj()
-    advance = block - taps.shape[0] + 1
-    out = torch.empty_like(rows)
-    for start in range(0, wave.shape[-1], advance):
-        piece = padded[..., start : start + block]
-        product = torch.fft.rfft(piece, block) * response
+    if half <= _SHORT:
+        return lambda taps: F.conv1d(padded, taps[None, None]).view(wave.shape)
+    # Powers of two, because transforms of other lengths take up to three times as long.
+    block = 1 << (min(_BLOCK_FILTERS * length, padded.shape[-1]) - 1).bit_length()
+    advance = block - length + 1
+    spectra = [torch.fft.rfft(padded[..., start : start + block], block) for start in range(0, wave.shape[-1], advance)]
+
+    def through(taps: Tensor) -> Tensor:
+        response = torch.fft.rfft(taps, block).conj()
         # The last taps - 1 samples of a circular convolution are wrapped around and not taken.
-        n = min(advance, wave.shape[-1] - start)
-        out[..., start : start + n] = torch.fft.irfft(product, block)[..., :n]
-    return out.view(wave.shape)
+        pieces = [torch.fft.irfft(spectrum * response, block)[..., :advance] for spectrum in spectra]
+        return torch.cat(pieces, dim=-1)[..., : wave.shape[-1]].view(wave.shape)
+
+    return through
 
 
 @dataclass(frozen=True)
