@@ -49,7 +49,7 @@ def test_commands_have_the_flags_that_are_shown(page: str, line: str, capsys: py
 
     monkeypatch.setenv("COLUMNS", "200")
     words = shlex.split(line)[1:]
-    name = words[:2] if words[0] in ("clip", "plugin") else words[:1]
+    name = words[:2] if words[0] in ("clip", "plugin", "take") else words[:1]
     with pytest.raises(SystemExit) as left:
         main([*name, "--help"])
     told = capsys.readouterr().out

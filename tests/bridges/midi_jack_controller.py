@@ -23,8 +23,8 @@ with backend.open_output("keys", virtual=True) as out:
                     mido.Message("note_on", note=50, velocity=127), mido.Message("control_change", control=123)):
         out.send(message)
         time.sleep(0.05)
-    for packet in ([0x90, 51, 127, 52, 127], [53, 127], [0x90, 54, 0xF8, 127]):
-        out._rt.send_message(packet)  # running status and several messages in a packet, as Csound sends them
+    for packet in ([0x90, 51, 127], [52, 127], [53, 127], [0x90, 54, 0xF8], [127]):
+        out._rt.send_message(packet)  # running status, and a clock inside a note
         time.sleep(0.05)
     for _ in range(50):
         out.send(mido.Message("note_on", note=40))

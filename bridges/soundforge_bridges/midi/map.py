@@ -106,7 +106,6 @@ DEFAULT = MidiMap(
         20: Scale("temperature", 0, 2), 21: Scale("cfg", 0, 10), 22: Scale("top_k", 1, 1000, "log"),
         23: Scale("seconds", 1, 30), 24: Scale("gain", 0, 2), 25: Scale("crossfade_ms", 0, 100),
         26: Scale("morph", 0, 1),
-        26: Scale("morph", 0, 1),
         120: "silence", 123: "silence",
     }),
 )
