@@ -26,7 +26,8 @@ OLDEST, NEWEST = (3, 11), (3, 13)
 
 # Debian package -> how to see that it is there without asking the package manager.
 RUN_PACKAGES = {"libportaudio2": "lib:portaudio"}
-TEST_PACKAGES = {"jackd2": "jackd", "liblo-tools": "oscsend", "puredata-core": "puredata"}
+TEST_PACKAGES = {"jackd2": "jackd", "liblo-tools": "oscsend", "puredata-core": "puredata", "csound": "csound",
+                 "libimage-exiftool-perl": "exiftool", "sox": "sox"}
 
 
 def say(text: str) -> None:

@@ -28,10 +28,11 @@ HEADLESS = {**os.environ, "QT_QPA_PLATFORM": "offscreen", "QTWEBENGINE_DISABLE_S
 pytestmark = pytest.mark.rig
 
 
-def need(program: str, package: str) -> None:
+def need(program: str, package: str, large: bool = False) -> None:
+    """Skip loudly without a program; in CI fail, unless it is so large that `make test` does not install it."""
     if shutil.which(program) is None:
         line = f"{program} is missing: sudo apt-get install -y --no-install-recommends {package}"
-        if os.environ.get("CI"):
+        if os.environ.get("CI") and not large:
             pytest.fail(line)
         warnings.warn(f"a client is NOT tested: {line}", stacklevel=2)
         pytest.skip(line)
@@ -183,7 +184,7 @@ def test_shell_script_fails_when_the_job_does(quick: QuickSession) -> None:
 
 
 def test_supercollider(quick: QuickSession) -> None:
-    need("sclang", "supercollider-language")
+    need("sclang", "supercollider-language", large=True)
     done = subprocess.run(["sclang", str(CLIENTS / "supercollider" / "soundforge.scd"), str(quick.server.bridge.port),
                            "0.3"], capture_output=True, text=True, timeout=120, check=False, env=HEADLESS)
     assert done.returncode == 0, done.stdout + done.stderr
