@@ -19,6 +19,9 @@ from soundforge.interfaces import Condition, ConditionContext, Conditioner, Cond
 from soundforge.midi_notes import Note, read_notes
 from soundforge.note_sound import LONGEST_SECONDS, in_time, sounded
 
+EDGE_SECONDS = 0.5
+"""How much longer the sound is than what is generated: who hears it looks a little ahead."""
+
 
 class WrittenNotes(ABC):
     """Written notes for a slot that hears audio (see `soundforge.interfaces.Conditioner` for the calls).
@@ -60,7 +63,9 @@ class WrittenNotes(ABC):
     def _notes(self, value: Any, context: ConditionContext) -> tuple[list[Note], float]:
         """The notes, and the length of the sound that they make."""
         frames = max(1, context.n_frames - max(0, context.new_start))
-        seconds = min(frames / context.frame_rate_hz, LONGEST_SECONDS)
+        new = frames / context.frame_rate_hz
+        long = context.window_start_frames is not None  # of which only the first window's length is known
+        seconds = LONGEST_SECONDS if long else min(new + EDGE_SECONDS, LONGEST_SECONDS)
         if isinstance(value, Path):
             notes = self.of_file([note for note in read_notes(value) if note.start < seconds])
             return notes, min(seconds, max((note.end for note in notes), default=seconds))
@@ -68,7 +73,7 @@ class WrittenNotes(ABC):
             symbols = [symbol for symbol in re.split(r"[\s,;|]+", value.strip()) if symbol]
             if not symbols:
                 raise ConditionError(f"condition {self._name!r} came as {value[:60]!r}, {self._expected}")
-            step = seconds / len(symbols) if context.bpm is None else self.step_seconds(context, context.bpm)
+            step = new / len(symbols) if context.bpm is None else self.step_seconds(context, context.bpm)
             track, seconds = in_time(symbols, step, seconds)
         elif isinstance(value, str):
             track = checked_track(parse_track(value, context.bpm), LONGEST_SECONDS)

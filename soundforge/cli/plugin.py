@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
+import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from soundforge.cli.output import JsonFlag, console, errors, print_json, usage_error
+from soundforge.cli.output import JsonFlag, PluginsDirOption, console, errors, print_json, usage_error
+from soundforge.errors import SoundForgeError
+
+if TYPE_CHECKING:
+    from soundforge.testing.parts import PartCheck
 
 app = typer.Typer(no_args_is_help=True, help="Write, check and measure plugins.")
 
@@ -21,7 +27,7 @@ _NAME = re.compile(r"[a-z][a-z0-9]*([-_.][a-z0-9]+)*")
 def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the package, such as soundforge-tides.")],
     kind: Annotated[str, typer.Option(metavar="KIND", help=(
-        "conditioner, codec, decoder, clip-processor, bridge or model-family."))] = "conditioner",
+        "conditioner, codec, decoder, clip-processor, bridge, listener or model-family."))] = "conditioner",
     folder: Annotated[Path | None, typer.Option(metavar="DIR", help="Write it here (./NAME).")] = None,
 ) -> None:
     """Write a package with a working plugin, its tests and a CI file."""
@@ -45,12 +51,9 @@ def new(
 
 
 @app.command("check")
-def check(package: Package, json: JsonFlag = False) -> None:
+def check(package: Package, json: JsonFlag = False, plugins_dir: PluginsDirOption = None) -> None:
     """Check a plugin against the contract: import, registration, and every part that needs no weights."""
-    from soundforge.cli.plugin_parts import check_module
-    from soundforge.testing.plugins import find_plugin_modules
-
-    results = [result for module in find_plugin_modules(package) for result in check_module(module)]
+    results = [_result(check) for check in _checks(package, plugins_dir)]
     failed = [result for result in results if result.state == "failed"]
     if json:
         print_json([{"part": r.part, "state": r.state, "what": r.what} for r in results])
@@ -67,15 +70,16 @@ def check(package: Package, json: JsonFlag = False) -> None:
 
 @app.command("bench")
 def bench(package: Package, seconds: Annotated[float, typer.Option(help="Audio that is worked on.")] = 2.0,
-          json: JsonFlag = False) -> None:
-    """Measure a plugin: time to load, and cost per second of audio of codecs and clip processors."""
+          json: JsonFlag = False, plugins_dir: PluginsDirOption = None) -> None:
+    """Measure a plugin: time to load, cost of a second of audio, latency and memory, part by part."""
     from rich.table import Table
 
-    from soundforge.cli.plugin_parts import bench_module
+    from soundforge.testing.benches import bench_module
     from soundforge.testing.plugins import find_plugin_modules
 
     if not 0.1 <= seconds <= 60:
         usage_error(f"--seconds came as {seconds:g}, expected 0.1 to 60")
+    _look_into(plugins_dir)
     rows = [row for module in find_plugin_modules(package) for row in bench_module(module, seconds)]
     if json:
         print_json([{"part": part, "measure": measure, "value": value, "unit": unit}
@@ -87,3 +91,41 @@ def bench(package: Package, seconds: Annotated[float, typer.Option(help="Audio t
     for part, measure, value, unit in rows:
         table.add_row(part, measure, f"{value:.4g} {unit}")
     console.print(table)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One line of the report; `state` is "ok", "failed" or "left"."""
+
+    part: str
+    state: str
+    what: str = ""
+
+
+def _checks(package: str, plugins_dir: Path | None) -> list[PartCheck]:
+    from soundforge.testing.parts import checks_of
+
+    _look_into(plugins_dir)
+    return checks_of(package)
+
+
+def _look_into(plugins_dir: Path | None) -> None:
+    """A plugin that is one file in a folder is a module there; so is one in the folder where one stands."""
+    for folder in (plugins_dir, Path.cwd()):
+        if folder is not None and str(folder.resolve()) not in sys.path:
+            sys.path.insert(0, str(folder.resolve()))
+
+
+def _result(check: PartCheck) -> Result:
+    from soundforge.testing.parts import LeftToItsTestsError
+
+    try:
+        check.run()
+    except LeftToItsTestsError as reason:
+        return Result(check.name, "left", str(reason))
+    except (AssertionError, SoundForgeError) as error:
+        return Result(check.name, "failed", " ".join(str(error).split()))
+    # A third party's part may fail in any way; that is the finding.
+    except Exception as error:
+        return Result(check.name, "failed", f"raised {type(error).__name__}: {error}")
+    return Result(check.name, "ok")

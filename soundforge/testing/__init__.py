@@ -7,6 +7,10 @@ Each check is a plain function that raises AssertionError with one line: the bui
     def test_plugin():
         check_plugin("my_plugin")
 
+    test_parts = plugin_checks("my_plugin")   # every part of it, with the examples that its descriptors give
+
+`pytest --soundforge-plugin NAME` runs the same without a test file (see `soundforge.testing.pytest_plugin`).
+
 Importing this package imports no torch; the checks that need it do.
 """
 
@@ -16,11 +20,14 @@ from soundforge.testing.bridges import QuietSession, check_bridge
 from soundforge.testing.codecs import check_codec
 from soundforge.testing.conditioners import DEFAULT_CONTEXT, check_conditioner
 from soundforge.testing.families import check_model_family
+from soundforge.testing.parts import LeftToItsTestsError, PartCheck, checks_of, plugin_checks
 from soundforge.testing.plugins import PluginFacts, check_plugin
 from soundforge.testing.sound import check_clip_processor, check_decoder
 
 __all__ = [
     "DEFAULT_CONTEXT",
+    "LeftToItsTestsError",
+    "PartCheck",
     "PluginFacts",
     "QuietSession",
     "check_bridge",
@@ -30,4 +37,6 @@ __all__ = [
     "check_decoder",
     "check_model_family",
     "check_plugin",
+    "checks_of",
+    "plugin_checks",
 ]

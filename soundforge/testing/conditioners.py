@@ -8,7 +8,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from soundforge.errors import InputError
-from soundforge.interfaces import Condition, ConditionContext, Conditioner, ConditionerDescriptor, Slot
+from soundforge.interfaces import (
+    BringsProjection,
+    Condition,
+    ConditionContext,
+    Conditioner,
+    ConditionerDescriptor,
+    Slot,
+)
 from soundforge.testing.asserting import ODD_VALUES, refused_in_one_line, require, require_close
 
 if TYPE_CHECKING:
@@ -17,11 +24,14 @@ if TYPE_CHECKING:
 DEFAULT_CONTEXT = ConditionContext(sample_rate=32_000, frame_rate_hz=50.0, n_frames=100, window_seconds=30.0)
 """Two seconds at 50 frames per second."""
 
+WINDOW_TOLERANCE = 0.02
+"""Between a window and the whole: features of what is nearly silent are mostly rounding."""
+
 
 def check_conditioner(conditioner: Conditioner, value: Any, *, slot: Slot, other: Any = None,
                       context: ConditionContext = DEFAULT_CONTEXT, descriptor: ConditionerDescriptor | None = None,
                       odd: Sequence[Any] = ODD_VALUES, max_encode_seconds: float | None = None) -> None:
-    """Check a conditioner against its contract: shapes, null, batching, determinism, odd input, latency.
+    """Check a conditioner against its contract: shapes, null, batching, determinism, windows, odd input, latency.
 
     Args:
         conditioner: as its factory made it for `slot`.
@@ -29,7 +39,7 @@ def check_conditioner(conditioner: Conditioner, value: Any, *, slot: Slot, other
         slot: that it feeds.
         other: a second, different value; its features must differ. None = not checked.
         context: of the generation it is asked for; `device` is where features are expected.
-        descriptor: checked for naming the slot when given.
+        descriptor: its declared slot (name, fuse method, width, frame rate) must be this one when given.
         odd: further values it must take, or refuse in one line.
         max_encode_seconds: the fastest of three `encode` must not take longer; None = not checked.
 
@@ -41,8 +51,10 @@ def check_conditioner(conditioner: Conditioner, value: Any, *, slot: Slot, other
     require(isinstance(conditioner, Conditioner),
             f"{type(conditioner).__name__} has no prepare or no encode, expected a soundforge.interfaces.Conditioner")
     if descriptor is not None:
-        require(slot.name in descriptor.feeds,
-                f"conditioner {descriptor.name!r} declares {descriptor.feeds}, but is checked for slot {slot.name!r}")
+        require(not descriptor.misfit(slot), f"conditioner {descriptor.name!r} {descriptor.misfit(slot)}")
+        require(descriptor.brings != slot or isinstance(conditioner, BringsProjection),
+                f"conditioner {descriptor.name!r} brings a slot of its own, but has no method projection()")
+    _check_projection(conditioner, slot)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         item = conditioner.prepare(value, context)
         alone = _encode(conditioner, [item], slot, context, "one item")
@@ -53,6 +65,8 @@ def check_conditioner(conditioner: Conditioner, value: Any, *, slot: Slot, other
         if other is not None:
             pair = _encode(conditioner, [item, conditioner.prepare(other, context)], slot, context, "two items")
             require(_differ(pair, 0, 1), "two different values give the same features")
+        if slot.fuse == "sum" and not (descriptor is not None and descriptor.automatic):
+            _check_windows(conditioner, value, slot, context)
         one_frame = replace(context, n_frames=1, prompt_frames=0)
         _encode(conditioner, [conditioner.prepare(value, one_frame)], slot, one_frame, "a generation of one frame")
         for strange in odd:
@@ -113,6 +127,38 @@ def _check_determinism(conditioner: Conditioner, value: Any, first: Condition, s
     torch.manual_seed(20_000_003)  # what is drawn from torch's own generator shows now
     again = _encode(conditioner, [conditioner.prepare(value, context)], slot, context, "the same value again")
     require_close(again.values, first.values, "the same value twice (derive what is random from context.seed)", 1e-6)
+
+
+def _check_windows(conditioner: Conditioner, value: Any, slot: Slot, context: ConditionContext) -> None:
+    """Later windows of a long generation carry on with the features; they do not begin again."""
+    length, half = context.n_frames, context.n_frames // 2
+    whole = replace(context, n_frames=length + half, bpm=120.0)
+    all_of_it = _encode(conditioner, [conditioner.prepare(value, whole)], slot, whole, "a whole generation")
+    if all_of_it.values.shape[1] != whole.n_frames:
+        return  # one feature for all frames, or features of a slower rate
+    first = replace(context, bpm=120.0, window_start_frames=0, new_start_frames=0,
+                    window_seconds=length / context.frame_rate_hz)
+    item = conditioner.prepare(value, first)
+    later = replace(first, window_start_frames=half, prompt_frames=length - half, new_start_frames=-half)
+    for window, start in ((first, 0), (later, half)):
+        part = _encode(conditioner, [item], slot, window, "a window of it")
+        require_close(part.values[0], all_of_it.values[0, start:start + length],
+                      f"the window that begins at frame {start}, and that part of the whole "
+                      "(lay features out from context.new_start)", WINDOW_TOLERANCE)
+
+
+def _check_projection(conditioner: Conditioner, slot: Slot) -> None:
+    if not isinstance(conditioner, BringsProjection):
+        return
+    import torch
+
+    projection = conditioner.projection()
+    weight, bias = projection.weight, projection.bias
+    require(isinstance(weight, torch.Tensor) and weight.ndim == 2 and weight.shape[1] == slot.width,
+            f"projection() gave weights {list(getattr(weight, 'shape', []))}, expected [d_model, {slot.width}]")
+    require(bool(torch.isfinite(weight).all()), "projection() gave NaN or infinite weights")
+    require(bias is None or bias.shape == weight.shape[:1],
+            f"projection() gave a bias {list(getattr(bias, 'shape', []))}, expected [{weight.shape[0]}] or None")
 
 
 def _check_odd(conditioner: Conditioner, value: Any, slot: Slot, context: ConditionContext) -> None:

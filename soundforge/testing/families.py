@@ -66,8 +66,8 @@ def check_recognises(descriptor: ModelFamilyDescriptor, folder: Path | None = No
 def _check_parts(parts: LanguageModelParts) -> None:
     require(isinstance(parts.codec, Codec), f"parts.codec is {type(parts.codec).__name__}, expected a Codec")
     delays = list(parts.delays)
-    require(len(delays) == parts.codec.n_codebooks and delays == sorted(delays) and delays[0] >= 0,
-            f"delays are {delays}, expected {parts.codec.n_codebooks} of them, sorted, from 0 on")
+    require(0 < len(delays) <= parts.codec.n_codebooks and delays == sorted(delays) and delays[0] >= 0,
+            f"delays are {delays}, expected at most {parts.codec.n_codebooks} (the codec's codebooks), sorted, from 0")
     require(0 < parts.stride_seconds <= parts.window_seconds,
             f"stride is {parts.stride_seconds} s, expected more than 0, at most {parts.window_seconds} s (the window)")
     names = [item.slot.name for item in parts.slots]

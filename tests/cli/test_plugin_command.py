@@ -19,7 +19,7 @@ def run(*words: str) -> int:
     return int(left.value.code or 0)
 
 
-LIGHT = ("clip-processor", "bridge")  # the others import torch in interpreters of their own
+LIGHT = ("clip-processor", "bridge", "listener")  # the others import torch in interpreters of their own
 
 
 @pytest.mark.parametrize("kind", [kind if kind in LIGHT else pytest.param(kind, marks=pytest.mark.slow)
@@ -74,5 +74,14 @@ def test_check_and_bench_of_a_built_in(capsys: pytest.CaptureFixture[str]) -> No
     assert "left" in capsys.readouterr().out
     assert run("plugin", "bench", "starter", "--seconds", "0.5", "--json") == 0
     measured = {row["measure"]: row["value"] for row in json.loads(capsys.readouterr().out)}
-    assert measured["look-ahead of a stream"] == 0
-    assert 0 < measured["decode a second of audio"] < 60
+    assert measured["latency: look-ahead of a stream"] == 0
+    assert 0 < measured["decode a second of audio"] < 60_000
+    assert measured["memory held"] > 5
+
+
+def test_bench_of_conditioners_and_processors(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("plugin", "bench", "clip_tools", "--seconds", "2.5", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["part"] for row in rows} >= {f"clip processor {name}" for name in ("loudness", "bars", "resample")}
+    assert {row["measure"] for row in rows} >= {"a second of stereo audio at 44.1 kHz", "memory held", "build",
+                                               "latency: the whole clip"}

@@ -16,6 +16,7 @@ KINDS: Mapping[str, tuple[str, str, str]] = {
     "decoder": (parts.DECODER_INIT, parts.DECODER, parts.DECODER_TEST),
     "clip-processor": (controls.PROCESSOR_INIT, controls.PROCESSOR, controls.PROCESSOR_TEST),
     "bridge": (controls.BRIDGE_INIT, controls.BRIDGE, controls.BRIDGE_TEST),
+    "listener": (controls.LISTENER_INIT, controls.LISTENER, controls.LISTENER_TEST),
     "model-family": (controls.FAMILY_INIT, controls.FAMILY, controls.FAMILY_TEST),
 }
 """Kind -> the module that registers, the part itself, its tests."""

@@ -51,6 +51,60 @@ def test_the_processor_keeps_the_contract():
     check_clip_processor($Part())
 '''
 
+LISTENER_INIT = '''\
+"""$name: hears of what SoundForge does. Importing this module imports no torch."""
+
+import soundforge as sf
+from soundforge.requests import ClipEvent
+
+from $module.part import $Part
+
+SOUNDFORGE_CONTRACT = 1
+
+_listener = $Part()
+
+
+@sf.hookimpl
+def on_event(event):
+    """Runs on a thread of this plugin's own: it may block, upload, write."""
+    if isinstance(event, ClipEvent) and event.kind == "rendered":
+        _listener.rendered(event)
+'''
+
+LISTENER = '''\
+"""A line for every clip, in the file that $$SOUNDFORGE_CLIP_LIST names (clips.txt)."""
+
+import os
+from pathlib import Path
+
+
+class $Part:
+    def rendered(self, event):
+        """Write one line for a clip."""
+        path = Path(os.environ.get("SOUNDFORGE_CLIP_LIST", "clips.txt"))
+        with path.open("a", encoding="utf-8") as file:
+            file.write(f"{event.clip} {event.seconds:.2f} s {event.file}\\n")
+'''
+
+LISTENER_TEST = '''\
+from soundforge.requests import ClipEvent, NoticeEvent
+from soundforge.testing import check_plugin
+
+import $module
+
+
+def test_the_plugin_loads_and_imports_no_torch():
+    check_plugin("$module")
+
+
+def test_every_clip_is_a_line(tmp_path, monkeypatch):
+    path = tmp_path / "list.txt"
+    monkeypatch.setenv("SOUNDFORGE_CLIP_LIST", str(path))
+    $module.on_event(ClipEvent("rendered", "clip-1", 2.5, 120.0, "clip-1.wav"))
+    $module.on_event(NoticeEvent("info", "not a clip"))
+    assert path.read_text() == "clip-1 2.50 s clip-1.wav\\n"
+'''
+
 BRIDGE_INIT = '''\
 """$name: a bridge for SoundForge."""
 

@@ -17,7 +17,8 @@ def _make(host, setup):
 
 @sf.hookimpl
 def register_conditioners(register):
-    register(ConditionerDescriptor("$module", feeds=("chroma",), factory=_make, takes="a note such as 'A' or 'F#'",
+    register(ConditionerDescriptor("$module", feeds=("chroma",), fuse="sum", width=12, factory=_make,
+                                   takes="a note such as 'A' or 'F#'", examples=("A", "F#"),
                                    summary="one pitch class throughout"))
 '''
 
@@ -57,19 +58,25 @@ class $Part:
 '''
 
 CONDITIONER_TEST = '''\
-from soundforge.interfaces import Slot
-from soundforge.testing import check_conditioner, check_plugin
+import pytest
+from soundforge import ConditionError
+from soundforge.testing import DEFAULT_CONTEXT, plugin_checks
 
 from $module.part import $Part
 
+# Loading, and the whole contract with the descriptor's examples.
+test_contract = plugin_checks("$module")
 
-def test_the_plugin_loads_and_imports_no_torch():
-    check_plugin("$module")
+
+def test_a_note_is_one_pitch_class():
+    part = $Part()
+    condition = part.encode([part.prepare("A", DEFAULT_CONTEXT)], DEFAULT_CONTEXT)
+    assert condition.values[0, 0].tolist() == [0.0] * 9 + [1.0, 0.0, 0.0]
 
 
-def test_the_conditioner_keeps_the_contract():
-    slot = Slot("chroma", "$module", 12, "sum", frame_rate_hz=50.0)
-    check_conditioner($Part(), "A", other="F#", slot=slot)
+def test_what_is_no_note_is_refused():
+    with pytest.raises(ConditionError, match="expected one of"):
+        $Part().prepare("H", DEFAULT_CONTEXT)
 '''
 
 DECODER_INIT = '''\
