@@ -12,6 +12,7 @@ from soundforge.interfaces import ConditionContext, ConditionerSetup, Slot
 from soundforge.nn.starter_conditions import TRANSPORT_WIDTH, transport_features
 from soundforge.nn.starter_text import BUCKETS, asked_tempo, word_pieces
 from soundforge_plugins.starter.conditioners import ORDINARY_LEVEL_DB, StarterChroma, StarterLevel, StarterStyle
+from soundforge_plugins.starter.tempi import usual_tempo
 from soundforge_plugins.starter.text import StarterText
 from soundforge_plugins.starter.timing import Beat, Transport
 
@@ -104,6 +105,14 @@ def test_text_is_tolerant_of_typos_and_unknown_words() -> None:
 ])
 def test_the_tempo_that_a_text_asks_for(said: str, bpm: float | None) -> None:
     assert asked_tempo(said) == bpm
+
+
+def test_a_style_brings_its_usual_tempo() -> None:
+    assert 168 <= usual_tempo("dark Drum and Bass, no drums", 1) <= 176
+    assert 70 <= usual_tempo("lo-fi hip hop", 1) <= 98
+    assert usual_tempo("dubstep", 3) == usual_tempo("dubstep", 3) != 0
+    assert 92 <= usual_tempo("a dubious house-warming of clubs", 1) <= 128
+    assert len({usual_tempo("rock", seed) for seed in range(9)}) > 3
 
 
 def test_a_text_sets_the_beat_only_where_nothing_else_does() -> None:

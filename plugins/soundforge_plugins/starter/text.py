@@ -12,19 +12,20 @@ from soundforge.errors import ConditionError
 from soundforge.interfaces import Condition, ConditionContext, ConditionerSetup
 from soundforge.nn import starter_conditions as features
 from soundforge.nn.starter_text import StarterTextEncoder, asked_tempo, pad_tokens, tokenise
+from soundforge_plugins.starter.tempi import usual_tempo
 from soundforge_plugins.starter.timing import Beat, beat_features
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A text: pieces of its words, and the tempo in BPM that it asks for, where nothing else sets one."""
+    """A text: pieces of its words, and the tempo in BPM that it asks for or implies, where nothing else sets one."""
 
     words: list[list[int]]
     bpm: float | None
 
 
 class StarterText:
-    """Text to one vector for all frames, and the beat of a tempo that only the text asks for.
+    """Text to one vector for all frames, and the beat of a tempo that nothing but the text sets.
 
     A slot that is attended to (weights of version 0.1) gets a feature per word instead.
     """
@@ -47,8 +48,9 @@ class StarterText:
         words = tokenise(value)
         if not words:
             return None
-        free = context.bpm is None and context.prompt is None
-        return Description(words, asked_tempo(value) if free else None)
+        if context.bpm is not None or context.prompt is not None:
+            return Description(words, None)
+        return Description(words, asked_tempo(value) or usual_tempo(value, context.seed))
 
     @torch.inference_mode()
     def encode(self, prepared: Sequence[Description | None], context: ConditionContext) -> Condition:
