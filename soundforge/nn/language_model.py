@@ -246,6 +246,15 @@ class LanguageModel(nn.Module):
         if self.compiled is None and fit:
             self._lay_out_for_steps()
 
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        """Weights move to another device or type: the compiled step would go on reading where they were."""
+        self.compiled = None
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies: the compiled step holds addresses of this one's weights."""
+        return self.__dict__ | {"compiled": None}
+
     def _lay_out_for_steps(self) -> None:
         """Lay the big matrices out in memory as a step through torch reads them; their values and shapes stay.
 

@@ -45,7 +45,7 @@ static void attend_f32(const float *q, const float *keys, const float *values, c
                        float *scores, float *out) {
     const float scale = 1.0f / __builtin_sqrtf((float)width);
     for (int s = 0; s < n; s++) {
-        __builtin_prefetch(keys + (size_t)s * width + AHEAD / 4, 0, 3);
+        ask_for(keys + (size_t)s * width + AHEAD / 4);
         scores[s] = seen && !seen[s] ? -3.0e38f : scale * dot_f32(q, keys + (size_t)s * width, width);
     }
     const float total = soften(scores, n);
@@ -54,7 +54,7 @@ static void attend_f32(const float *q, const float *keys, const float *values, c
         f32x16 sum[4] = {{0}};
         for (int s = 0; s < n; s++) {
             const float *v = values + (size_t)s * width + d;
-            __builtin_prefetch(v + AHEAD / 4, 0, 3);
+            ask_for(v + AHEAD / 4);
             for (int part = 0; part < 4; part++) sum[part] += scores[s] * load_f32(v + part * LANES);
         }
         for (int part = 0; part < 4; part++) store_f32(out + d + part * LANES, sum[part] / total);
@@ -114,8 +114,8 @@ static void attend_i8(const float *q, const uint8_t *keys, const int8_t *values,
         const uint8_t *tile = keys + (size_t)s * wide;
         i32x16 even = all_i32(-128 * sum), odd = all_i32(0);
         for (int d = 0; d < wide; d += 8) {
-            __builtin_prefetch(tile + 16 * d + AHEAD, 0, 3);
-            __builtin_prefetch(tile + 16 * d + 64 + AHEAD, 0, 3);
+            ask_for(tile + 16 * d + AHEAD);
+            ask_for(tile + 16 * d + 64 + AHEAD);
             even = dot4(even, load_u8(tile + 16 * d), load_i32(bytes + d), 0);
             odd = dot4(odd, load_u8(tile + 16 * d + 64), load_i32(bytes + d + 4), 0);
         }
@@ -128,7 +128,7 @@ static void attend_i8(const float *q, const uint8_t *keys, const int8_t *values,
         f32x16 mix[4] = {{0}};
         for (int s = 0; s < n; s++) {
             const int8_t *v = values + (size_t)s * wide + d;
-            __builtin_prefetch(v + AHEAD, 0, 3);
+            ask_for(v + AHEAD);
             for (int part = 0; part < 4; part++) mix[part] += scores[s] * load_i8(v + part * LANES);
         }
         for (int part = 0; part < 4; part++) store_f32(out + d + part * LANES, mix[part] / total);

@@ -25,14 +25,15 @@ typedef struct {
     int stride;         /* of values, in floats */
     const int8_t *bytes; /* [rows, padded] */
     const float *scales; /* [rows, groups] */
-    const int32_t *sums; /* [rows, groups] */
+    const int32_t *sums; /* [rows, groups], see round_row */
     int padded, groups;
 } inputs;
 
 INLINE int padded_width(int width) { return (width + GROUP - 1) / GROUP * GROUP; }
 
-/* Round one row to 8 bits, group by group. */
-static void round_row(const float *x, int width, int8_t *bytes, float *scales, int32_t *sums) {
+/* Round one row to 8 bits, group by group; `sums` get -offset times the sum of a group, which takes back the offset
+   that the weights' bytes have. */
+static void round_row(const float *x, int width, int offset, int8_t *bytes, float *scales, int32_t *sums) {
     int groups = padded_width(width) / GROUP;
     for (int g = 0; g < groups; g++) {
         float part[GROUP] = {0};
@@ -50,7 +51,7 @@ static void round_row(const float *x, int width, int8_t *bytes, float *scales, i
         int32_t sum = 0;
         for (int i = 0; i < LANES; i++) sum += both[i];
         scales[g] = top / 127.0f;
-        sums[g] = sum;
+        sums[g] = -offset * sum;
     }
 }
 
@@ -58,7 +59,6 @@ static void round_row(const float *x, int width, int8_t *bytes, float *scales, i
 
 INLINE void integer_tile(const matrix *m, int tile, const inputs *x, int row, const int rows, const int bits,
                          f32x16 *total) {
-    const int offset = bits == 4 ? 8 : 128;
     const size_t group_bytes = GROUP * LANES * (size_t)bits / 8;
     const uint8_t *w = (const uint8_t *)m->weight + (size_t)tile * x->groups * group_bytes;
     const int n_scales = (x->groups + m->groups_per_scale - 1) / m->groups_per_scale;
@@ -75,13 +75,13 @@ INLINE void integer_tile(const matrix *m, int tile, const inputs *x, int row, co
         until_next--;
         i32x16 a[8], b[8];
         for (int r = 0; r < rows; r++) {
-            a[r] = all_i32(-offset * x->sums[(row + r) * x->groups + g]);
+            a[r] = all_i32(x->sums[(row + r) * x->groups + g]);
             b[r] = all_i32(0);
         }
         if (bits == 4) {
             for (int k = 0; k < GROUP / 8; k++) {
                 u8x64 both = load_u8(w + 64 * k);
-                __builtin_prefetch(w + 64 * k + AHEAD, 0, 3);
+                ask_for(w + 64 * k + AHEAD);
                 u8x64 low = both & 15, high = both >> 4;
                 for (int r = 0; r < rows; r++) {
                     const int8_t *part = x->bytes + (size_t)(row + r) * x->padded + g * GROUP + 8 * k;
@@ -92,8 +92,8 @@ INLINE void integer_tile(const matrix *m, int tile, const inputs *x, int row, co
         } else {
             for (int k = 0; k < GROUP / 4; k += 2) {
                 u8x64 first = load_u8(w + 64 * k), second = load_u8(w + 64 * k + 64);
-                __builtin_prefetch(w + 64 * k + AHEAD, 0, 3);
-                __builtin_prefetch(w + 64 * k + 64 + AHEAD, 0, 3);
+                ask_for(w + 64 * k + AHEAD);
+                ask_for(w + 64 * k + 64 + AHEAD);
                 for (int r = 0; r < rows; r++) {
                     const int8_t *part = x->bytes + (size_t)(row + r) * x->padded + g * GROUP + 4 * k;
                     a[r] = dot4(a[r], first, load_i32(part), 0);
@@ -119,33 +119,41 @@ INLINE float one_weight(const void *w, size_t at, const int half) {
     return load_f16(lanes)[0];
 }
 
-/* `outs` outputs from `out` on, `rows` rows: sums in out[rows][outs]. */
-INLINE void float_tile(const matrix *m, int out, const int outs, const inputs *x, int row, const int rows,
-                       const int half, float *sums) {
-    f32x16 total[4][4];
-    for (int o = 0; o < outs; o++)
-        for (int r = 0; r < rows; r++) total[o][r] = all_f32(0.0f);
-    const int whole = m->in / LANES * LANES;
-    for (int k = 0; k < whole; k += LANES) {
-        f32x16 w[4];
-        for (int o = 0; o < outs; o++) {
-            size_t at = (size_t)(out + o) * m->in + k;
-            w[o] = load_weight(m->weight, at, half);
-            __builtin_prefetch((const char *)m->weight + at * (half ? 2 : 4) + AHEAD, 0, 3);
+#ifdef __AVX512F__
+#define STRANDS 4
+#else
+#define STRANDS 2
+#endif
+
+/* One output of `rows` rows: sums[16 r]. Outputs come one after the other, so that memory is read from front to back:
+   several rows of a matrix side by side would fall on the same places of the first cache. */
+INLINE void float_output(const matrix *m, int out, const inputs *x, int row, const int rows, const int half,
+                         float *sums) {
+    f32x16 total[STRANDS][4];
+    for (int s = 0; s < STRANDS; s++)
+        for (int r = 0; r < rows; r++) total[s][r] = all_f32(0.0f);
+    const size_t start = (size_t)out * m->in;
+    const char *bytes = (const char *)m->weight + start * (half ? 2 : 4);
+    int k = 0;
+    for (; k + STRANDS * LANES <= m->in; k += STRANDS * LANES)
+        for (int s = 0; s < STRANDS; s++) {
+            f32x16 w = load_weight(m->weight, start + k + s * LANES, half);
+            if (!half || s % 2 == 0) ask_for(bytes + (size_t)(k + s * LANES) * (half ? 2 : 4) + AHEAD);
+            for (int r = 0; r < rows; r++)
+                total[s][r] += w * load_f32(x->values + (size_t)(row + r) * x->stride + k + s * LANES);
         }
-        for (int r = 0; r < rows; r++) {
-            f32x16 v = load_f32(x->values + (size_t)(row + r) * x->stride + k);
-            for (int o = 0; o < outs; o++) total[o][r] += w[o] * v;
-        }
+    for (; k + LANES <= m->in; k += LANES) {
+        f32x16 w = load_weight(m->weight, start + k, half);
+        for (int r = 0; r < rows; r++) total[0][r] += w * load_f32(x->values + (size_t)(row + r) * x->stride + k);
     }
-    for (int o = 0; o < outs; o++)
-        for (int r = 0; r < rows; r++) {
-            float sum = sum_lanes(total[o][r]);
-            for (int k = whole; k < m->in; k++)
-                sum += one_weight(m->weight, (size_t)(out + o) * m->in + k, half)
-                       * x->values[(size_t)(row + r) * x->stride + k];
-            sums[r * LANES + o] = sum;
-        }
+    for (int r = 0; r < rows; r++) {
+        f32x16 all = total[0][r];
+        for (int s = 1; s < STRANDS; s++) all += total[s][r];
+        float sum = sum_lanes(all);
+        for (int i = k; i < m->in; i++)
+            sum += one_weight(m->weight, start + i, half) * x->values[(size_t)(row + r) * x->stride + i];
+        sums[r * LANES] = sum;
+    }
 }
 
 /* --- any matrix, 16 outputs at a time --------------------------------------------------------------------------- */
@@ -158,14 +166,10 @@ INLINE void some_rows(const matrix *m, int tile, const inputs *x, int row, const
         for (int r = 0; r < rows; r++) store_f32(sums + r * LANES, total[r]);
         return;
     }
-    int first = tile * LANES, n = m->out - first < LANES ? m->out - first : LANES, o = 0;
-    for (; o + 4 <= n; o += 4) {
-        if (m->kind == FLOAT16) float_tile(m, first + o, 4, x, row, rows, 1, sums + o);
-        else float_tile(m, first + o, 4, x, row, rows, 0, sums + o);
-    }
-    for (; o < n; o++) {
-        if (m->kind == FLOAT16) float_tile(m, first + o, 1, x, row, rows, 1, sums + o);
-        else float_tile(m, first + o, 1, x, row, rows, 0, sums + o);
+    int first = tile * LANES, n = m->out - first < LANES ? m->out - first : LANES;
+    for (int o = 0; o < n; o++) {
+        if (m->kind == FLOAT16) float_output(m, first + o, x, row, rows, 1, sums + o);
+        else float_output(m, first + o, x, row, rows, 0, sums + o);
     }
 }
 

@@ -33,6 +33,11 @@ typedef uint8_t u8x64 __attribute__((vector_size(64)));
 #define ISA "portable"
 #endif
 
+/* Ask for memory that is read soon, into the second cache: in the first one it would push out what is in use. Measured
+   on Zen 4: with it every product reads as fast as a plain sum; into the first cache, half as fast. */
+#define AHEAD 8192
+INLINE void ask_for(const void *p) { __builtin_prefetch(p, 0, 2); }
+
 INLINE f32x16 load_f32(const float *p) { f32x16 v; memcpy(&v, p, sizeof v); return v; }
 INLINE void store_f32(float *p, f32x16 v) { memcpy(p, &v, sizeof v); }
 INLINE u8x64 load_u8(const uint8_t *p) { u8x64 v; memcpy(&v, p, sizeof v); return v; }

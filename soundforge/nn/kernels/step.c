@@ -4,10 +4,6 @@
    number is computed by one thread in a fixed order: results do not depend on the number of threads, and those of a
    row do not depend on the rows beside it. */
 
-#ifndef AHEAD
-#define AHEAD 2048 /* bytes between what is read and what is asked for; measured */
-#endif
-
 #include "attention.h"
 #include "pool.h"
 
@@ -99,8 +95,8 @@ INLINE int is_integer(const matrix *m) { return m->kind == INT8 || m->kind == IN
 /* Bytes of a part of a row that begins at `from`, a multiple of GROUP. */
 static void round_part(step *t, const float *x, int row, int from, int width) {
     int padded = t->in.padded, groups = t->in.groups;
-    round_row(x + from, width, t->bytes + (size_t)row * padded + from, t->scales + (size_t)row * groups + from / GROUP,
-              t->sums + (size_t)row * groups + from / GROUP);
+    round_row(x + from, width, t->matrix->kind == INT4 ? 8 : 128, t->bytes + (size_t)row * padded + from,
+              t->scales + (size_t)row * groups + from / GROUP, t->sums + (size_t)row * groups + from / GROUP);
 }
 
 static void norm_item(void *job, int row, int thread) {
