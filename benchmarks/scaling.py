@@ -21,6 +21,7 @@ from sizes import TEXT_LENGTH, musicgen_parts
 import soundforge as sf
 from soundforge.machine import read_bandwidth
 from soundforge.nn.language_model import FusedInputs, LanguageModel, LanguageModelConfig
+from soundforge.nn.step_bytes import bytes_per_step
 from soundforge.requests import GenerateRequest
 
 WINDOW = 1504
@@ -46,10 +47,7 @@ class Stepping:
             self.lm.step(self.column, self.state)
 
     def bytes_read(self, position: int) -> int:
-        """Weights of layers and heads, and the filled part of the cache."""
-        weights = sum(t.nbytes for name, t in (*self.lm.named_parameters(), *self.lm.named_buffers())
-                      if not name.startswith("emb.") and ".kv_proj." not in name)
-        return weights + self.state.nbytes * position // WINDOW
+        return bytes_per_step(self.lm, self.state, position)
 
 
 @torch.inference_mode()

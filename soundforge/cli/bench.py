@@ -1,95 +1,64 @@
-"""`soundforge bench`: how fast a model runs here, regime by regime."""
+"""`soundforge bench`: how fast a model runs here, regime by regime, how near the machine's limit, and what to do."""
 
 from __future__ import annotations
 
-import platform
-import time
-from statistics import median
 from typing import Annotated, Any
 
 import typer
 
+from soundforge.cli.bench_advice import advice
+from soundforge.cli.bench_measure import measure
 from soundforge.cli.output import DeviceOption, JsonFlag, ModelOption, busy, console, print_json
 
 
 def bench(
     model: ModelOption = None,
     device: DeviceOption = "auto",
+    quantize: Annotated[str | None, typer.Option(help="int8 or int4: weights of the network in fewer bits.")] = None,
     seconds: Annotated[float, typer.Option(help="Seconds of audio to make in each run.")] = 8.0,
     runs: Annotated[int, typer.Option(min=1, max=100, help="Measured runs, after one that is not counted.")] = 3,
+    threads: Annotated[int | None, typer.Option(min=1, max=256, help="Threads of torch (as it is set).")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Measure loading, time to first sound, codec, and the real-time factor."""
+    """Measure prefill, step, codec, time to first sound, real-time factor, and the memory's limit."""
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
     with busy(f"measuring {model or 'starter'}"):
-        result = measure(model or "starter", device, seconds, runs)
+        result = measure(model or "starter", device, quantize, seconds, runs)
+    result["advice"] = advice(result)
     if json:
         print_json(result)
         return
-    console.print(f"{result['model']} on {result['machine']}, {result['device']}, {result['threads']} threads")
-    for name, value, unit in (
-        ("load", result["load_seconds"], "s"), ("time to first sound", result["first_sound_seconds"], "s"),
-        (f"the same, after a prompt of {result['prompt_seconds']:g} s",
-         result["first_sound_after_prompt_seconds"], "s"),
-        ("real-time factor", result["real_time_factor"], "(seconds of audio per second of computing)"),
-        ("codec encode", result["codec_encode_rtf"], "x real time"),
-        ("codec decode", result["codec_decode_rtf"], "x real time"),
-    ):
-        figure = "it cannot continue audio" if value is None else f"{value:>8.3f} {unit}"
-        console.print(f"  {name:<36} {figure}", markup=False)
-    console.print(f"median of {runs} runs of {result['seconds']:g} s, batch 1", markup=False)
+    machine = result["machine"]
+    console.print(f"{result['model']} on {machine['processor']}, {result['device']}, {machine['threads']} of "
+                  f"{machine['cores']} cores, {result['read_bandwidth_bytes'] / 1e9:.0f} GB/s read", markup=False)
+    for name, value in lines(result):
+        console.print(f"  {name:<34} {value}", markup=False)
+    console.print(f"median of {runs} runs of {seconds:g} s, batch 1", markup=False)
+    for sentence in result["advice"]:
+        console.print(f"- {sentence}", markup=False)
 
 
-def measure(model: str, device: str, seconds: float, runs: int) -> dict[str, Any]:
-    """The figures by name; each is the median over `runs`."""
-    import torch
-
-    import soundforge as sf
-
-    began = time.perf_counter()
-    engine = sf.load(model, device=device)
-    load_seconds = time.perf_counter() - began
-    with engine:
-        seconds, prompt_seconds = min(seconds, engine.longest_seconds), min(8.0, engine.longest_seconds / 2)
-        text = "techno, 120 bpm, drums and bass"
-        engine.generate(text, seconds=min(seconds, 1.0), seed=0)  # the first run pays for caches; it is not counted
-        prompt = engine.generate(text, seconds=prompt_seconds, seed=0).as_waveform()
-        first, whole, after_prompt = [], [], []
-        for run in range(runs):
-            start = time.perf_counter()
-            stream = engine.stream(text, seconds=seconds, seed=run)
-            made = next(stream).seconds
-            first.append(time.perf_counter() - start)
-            made += sum(chunk.seconds for chunk in stream)
-            whole.append(made / (time.perf_counter() - start))
-            if engine.continues:
-                after_prompt.append(_first_sound(engine, text, run, prompt, min(1.0, prompt_seconds)))
-        encode, decode = _codec_speed(engine, prompt, runs)
-        return {"model": model, "machine": f"{platform.machine()}, {platform.system()}", "device": str(engine.device),
-                "threads": torch.get_num_threads(), "torch": torch.__version__, "seconds": seconds, "runs": runs,
-                "load_seconds": load_seconds, "first_sound_seconds": median(first),
-                "prompt_seconds": prompt_seconds, "real_time_factor": median(whole),
-                "first_sound_after_prompt_seconds": median(after_prompt) if after_prompt else None,
-                "codec_encode_rtf": encode, "codec_decode_rtf": decode}
+def lines(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """Figures as a person reads them."""
+    shown = [("load", f"{result['load_seconds']:.2f} s"),
+             ("real-time factor", f"{result['real_time_factor']:.2f} (seconds of audio per second of computing)"),
+             ("first sound, no prompt", _ms(result["first_sound_seconds"]))]
+    shown += [(f"trigger to sound after {s} s captured", _ms(value))
+              for s, value in result.get("trigger_seconds", {}).items()]
+    if "step_seconds" in result:
+        limit = f"{result['bytes_per_step'] / 1e6:.0f} MB a step, at most {result['limit_steps_per_second']:.0f} steps"
+        shown += [
+            ("steps", f"{result['steps_per_second']:.0f} per second, {result['steps_needed_per_second']:g} needed"),
+            ("share of the memory's limit", f"{100 * result['bandwidth_share']:.0f} % ({limit})"),
+            ("guidance", f"a step takes {result['guidance_factor']:.2f} times as long as without"),
+            ("prefill", _ms(result["prefill_seconds_per_second"]) + " per second of prompt")]
+    shown += [(f"codec {what}", f"{result[key]:.1f} x real time") for what, key in (
+        ("encode", "codec_encode_rtf"), ("decode", "codec_decode_rtf"), ("decode in pieces", "codec_stream_rtf"))]
+    return shown
 
 
-def _first_sound(engine: Any, text: str, seed: int, prompt: Any, seconds: float) -> float:
-    """Seconds until the first chunk behind a prompt; the rest is made, too."""
-    start = time.perf_counter()
-    rest = engine.stream(text, seconds=seconds, seed=seed, prompt=prompt)
-    next(rest)
-    taken = time.perf_counter() - start
-    for _ in rest:
-        pass
-    return taken
-
-
-def _codec_speed(engine: Any, wave: Any, runs: int) -> tuple[float, float]:
-    encode, decode = [], []
-    for _ in range(runs):
-        start = time.perf_counter()
-        encoded = engine.codec.encode(wave)
-        encode.append(wave.seconds / (time.perf_counter() - start))
-        start = time.perf_counter()
-        engine.codec.decode(encoded)
-        decode.append(wave.seconds / (time.perf_counter() - start))
-    return median(encode), median(decode)
+def _ms(seconds: float) -> str:
+    return f"{1000 * seconds:.0f} ms"

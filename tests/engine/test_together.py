@@ -68,6 +68,25 @@ def test_one_that_is_cancelled_leaves_the_others_alone() -> None:
     assert torch.equal(second, alone)
 
 
+@pytest.mark.parametrize(("text", "cfg", "rows"), [("a b", 3.0, 2), ("a b", 1.0, 1), (None, 3.0, 1), ("", 3.0, 1)])
+def test_the_null_half_is_run_only_where_it_counts(text: str | None, cfg: float, rows: int,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what is left out changes nothing: one row is what both rows would have merged into."""
+    runtime, seen = tiny_runtime(), []
+    step = runtime.decoder.lm.step
+    monkeypatch.setattr(runtime.decoder.lm, "step", lambda codes, *rest: (seen.append(codes.shape[0]),
+                                                                         step(codes, *rest))[1])
+    request = GenerateRequest(text=text, seed=1, seconds=0.4, sampling=SamplingParams(cfg=cfg))
+    made = Generation(runtime, [request], prompt=None, new_frames=20).run()
+    assert set(seen) == {rows}
+    if rows == 1:
+        # Two rows that come to the same: of weight 1 but for rounding, or of weight 0, which is the null row alone.
+        both = GenerateRequest(text=text or "b", seed=1, seconds=0.4, sampling=SamplingParams(
+            cfg=1.0 + 1e-9 if text else 0.0))
+        assert torch.equal(made, Generation(runtime, [both], prompt=None, new_frames=20).run())
+        assert seen[-1] == 2
+
+
 def test_nothing_to_run_and_rows() -> None:
     runtime = tiny_runtime()
     assert Together(runtime).run([]) == []
