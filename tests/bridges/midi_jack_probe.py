@@ -36,7 +36,7 @@ async def main() -> None:
     session.add_listener(lambda event, origin: accepted.append(time.perf_counter()) if origin and hasattr(event, "job")
                          else None)
     await bridge.start()
-    while lamps and bridge._output is None:
+    while lamps and not bridge.open_outputs:
         await asyncio.sleep(0.05)  # JACK may list a port late; the bridge looks every two seconds
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.read)

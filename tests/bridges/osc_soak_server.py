@@ -36,7 +36,7 @@ class CountingSession(MemorySession):
 async def main() -> None:
     session = CountingSession()
     bridge = OscBridge(session, port=0)
-    on_message = bridge._on_message
+    on_message = bridge._intake._carry_out
     carried_out = 0
 
     def counting(message, sender):  # type: ignore[no-untyped-def]
@@ -45,7 +45,7 @@ async def main() -> None:
         on_message(message, sender)
         session.calls.clear()
 
-    bridge._on_message = counting  # type: ignore[method-assign]
+    bridge._intake._carry_out = counting
     await bridge.start()
     print(bridge.port, flush=True)
     # A thread of its own: the shared pool may grow by one, and threads are counted here.

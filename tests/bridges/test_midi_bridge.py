@@ -195,7 +195,8 @@ def test_lights(session: MemorySession) -> None:
     assert [m.note for m in start if m.type == "note_on"] == [36, 38, 40, 41, 42, 43, 45, *range(48, 64)]
     assert all(m.velocity == 0 for m in start if m.type == "note_on")
     faders = {m.control: m.value for m in start if m.type == "control_change"}
-    assert sorted(faders) == sorted(n for n, target in DEFAULT.controls.items() if isinstance(target, Scale))
+    assert sorted(faders) == [number for number, target in sorted(DEFAULT.controls.items())
+                              if isinstance(target, Scale) and target.param in session.params]
     assert (faders[20], faders[24]) == (63, 63) or (faders[20], faders[24]) == (64, 64)
     assert lights.on_event(CaptureEvent("started", "t")) == [on(36, 127), on(38, 127)]
     assert lights.on_event(CaptureEvent("take", "t")) == [on(36, 0), on(38, 0)]
@@ -275,6 +276,33 @@ class System:
     def open_output(self, name: str) -> Port:
         self.opened[name] = Port()
         return self.opened[name]
+
+
+def test_the_map_is_read_again_when_its_file_changes(session: MemorySession, tmp_path: Path) -> None:
+    system, lines, path = System("Nano in 1", "Lamp out"), [], tmp_path / "map.toml"
+    path.write_text('[notes]\n5 = "panic"\n')
+
+    async def scenario() -> None:
+        bridge = MidiBridge(session, ("nano",), "lamp", map_file=path, system=lambda: system,  # type: ignore[arg-type]
+                            report=lines.append)
+        await bridge.start()
+        callback = system.opened["Nano in 1"].callback
+        assert callback is not None
+        await from_thread(callback, on(5), on(36))
+        assert session.calls == [("panic",), ("capture_start", "")]
+        path.write_text("[notes]\n5 = 7\n")
+        await bridge._look()
+        assert "the map stays as it was" in lines[-1] and "notes.5 came as 7" in lines[-1]
+        await bridge._look()
+        assert len(lines) == 1, "a wrong file is told of once"
+        path.write_text('[notes]\n5 = "cancel"\n36 = "none"\n')
+        await bridge._look()
+        assert session.calls[-1] == ("capture_stop",), "what was held by the old map is let go"
+        await from_thread(callback, on(5), on(36))
+        assert session.calls[-1] == ("cancel", "*") and len(lines) == 1
+        await bridge.stop()
+
+    asyncio.run(scenario())
 
 
 def test_ports_come_and_go(session: MemorySession) -> None:

@@ -4,7 +4,7 @@
     session's events -> Lights -> output
 
 A machine without MIDI, or a port that is not there, is told as one line and waited for: the server lives on.
-Threading: everything here runs on the event loop, except what is marked; drivers are asked on one worker thread.
+Threading: everything here runs on the event loop, except what is marked. Ports are the `PortKeeper`'s.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from soundforge import DeviceError, SoundForgeError
+from soundforge import SoundForgeError
 from soundforge.requests import Event
 from soundforge.wav_file import write_atomically
 from soundforge_bridges.midi.clock_follow import SOURCE, ClockFollower
@@ -28,12 +27,12 @@ from soundforge_bridges.midi.learning import Learning
 from soundforge_bridges.midi.lights import Lights
 from soundforge_bridges.midi.map import DEFAULT, MidiMap
 from soundforge_bridges.midi.map_file import read_map, write_map
-from soundforge_bridges.midi.ports import MidiSystem, match
+from soundforge_bridges.midi.port_keeper import DRIVER_SECONDS, PortKeeper
+from soundforge_bridges.midi.ports import MidiSystem
 from soundforge_bridges.port import SessionPort
+from soundforge_bridges.watched_file import WatchedFile
 
-VIRTUAL_NAME = "SoundForge"
-DRIVER_SECONDS = 1.0
-LOOK_SECONDS, LOOK_FOR_SYSTEM_SECONDS = 2.0, 30.0
+LIGHTS, CLOCK = "lights", "clock"
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +44,7 @@ class MidiBridge:
         session: what is driven.
         inputs: (parts of) names of inputs; none = a virtual input that other programs can connect to.
         output: (part of) the name of an output for lights, or None.
-        map_file: TOML file that changes the map, or None.
+        map_file: TOML file that changes the map, read again when it changes; or None.
         presets: texts for Program Change.
         learn_to: learn the map from what is played, and write it to this file; None = do not learn.
         system: makes the access to the machine's MIDI; another one in tests.
@@ -60,26 +59,22 @@ class MidiBridge:
                  map_file: Path | None = None, presets: Sequence[str] = (), learn_to: Path | None = None,
                  system: Callable[[], MidiSystem] = MidiSystem, report: Callable[[str], None] | None = None,
                  clock_output: str | None = None) -> None:
-        self.map = read_map(map_file) if map_file else DEFAULT
-        self._session, self._wanted, self._wanted_output = session, tuple(inputs), output
-        self._report = report or self._notice
-        self._dispatcher = Dispatcher(session, self.map, presets, self._report)
+        self._map_file = None if map_file is None else WatchedFile(map_file, read_map)
+        self.map = DEFAULT if self._map_file is None else self._map_file.read()
+        self._session, self._report = session, report or self._notice
         self._presets = tuple(presets)
+        self._dispatcher = Dispatcher(session, self.map, self._presets, self._report)
         self._learn_to, self._learning = learn_to, Learning(self.map, self._report, self._learnt) if learn_to else None
         self._lights = Lights(self.map)
         self._inbox = Inbox(self._wake)
         self._clock = ClockFollower(session, self._report, self._wake)
-        self._clock_out, self._wanted_clock_output = ClockOut(session.timeline, self._clock_advance), clock_output
-        self._clock_port: tuple[str, Any] | None = None
-        self._make_system = system
-        self._system: MidiSystem | None = None
-        self._worker: ThreadPoolExecutor | None = None
+        self._clock_out = ClockOut(session.timeline, self._clock_advance)
+        self._ports = PortKeeper(system, inputs, {LIGHTS: output, CLOCK: clock_output},
+                                 lambda message: self._on_midi(message), self._output_changed,
+                                 lambda: self._dispatcher.release_held(), self._report)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._undo: list[Callable[[], None]] = []
-        self._open: dict[str, tuple[str, Any]] = {}
-        self._output: tuple[str, Any] | None = None
-        self._told: set[str] = set()
         self._looked = asyncio.Event()
 
     @property
@@ -90,12 +85,22 @@ class MidiBridge:
     @property
     def open_inputs(self) -> list[str]:
         """Full names of the inputs that are open."""
-        return [name for name, _ in self._open.values()]
+        return [name for name, _ in self._ports.open_inputs.values()]
+
+    @property
+    def open_outputs(self) -> list[str]:
+        """Full names of the outputs that are open."""
+        return [name for name, _ in self._ports.outputs.values()]
 
     async def start(self) -> None:
         """Open what is there and watch for the rest. Does not raise for absent ports: they are reported."""
         self._loop = asyncio.get_running_loop()
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="soundforge-midi")
+        self._ports.start()
+        for (kind, number), who in self._session.claims.midi_wanted.items():
+            if number in (self.map.notes if kind == "note" else self.map.controls):
+                section = "notes" if kind == "note" else "controls"
+                self._session.notice("warning", f"MIDI {kind} {number} is wanted by {who}, but the MIDI map uses it; "
+                                     f'the map keeps it. To give it away: [{section}] {number} = "none"')
         self._undo = [self._session.add_listener(self._on_event), self._session.add_drop_counter(lambda: self.dropped)]
         self._session.add_transport_source(SOURCE, self._clock)
         self._watcher = asyncio.create_task(self._watch())
@@ -122,19 +127,7 @@ class MidiBridge:
             watcher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watcher
-        worker, self._worker = self._worker, None
-        if worker is not None:
-            await asyncio.to_thread(self._clock_out.close)
-            held = [self._output, self._clock_port]
-            ports = [port for _, port in [*self._open.values(), *(one for one in held if one is not None)]]
-            self._open, self._output, self._clock_port = {}, None, None
-            system, self._system = self._system, None
-            if system is not None:
-                closing = asyncio.get_running_loop().run_in_executor(worker, _close_all, system, ports)
-                done, _ = await asyncio.wait({closing}, timeout=DRIVER_SECONDS)
-                if not done:
-                    log.warning("the MIDI driver does not answer; its ports are left open")
-            worker.shutdown(wait=False)
+        await self._ports.stop()
 
     # --- ports come and go ---------------------------------------------------------------------------------
 
@@ -142,107 +135,41 @@ class MidiBridge:
         while True:
             await self._look()
             self._looked.set()
-            # Asking for a system that is not there makes some drivers print a line each time.
-            await asyncio.sleep(LOOK_SECONDS if self._system else LOOK_FOR_SYSTEM_SECONDS)
+            await asyncio.sleep(self._ports.pause_seconds)
 
     async def _look(self) -> None:
-        """Open what has come, let go what has gone. Each trouble is reported once, until it is over."""
-        try:
-            if self._system is None:
-                self._system = await self._ask(self._make_system)
-                self._clock.graph_time = self._system.graph_time
-            await self._look_at_inputs(self._system)
-            await self._look_at_output(self._system)
-            await self._look_at_clock_output(self._system)
-        except DeviceError as error:
-            if self._wanted or self._wanted_output or self._wanted_clock_output:
-                self._tell("system", str(error))
+        """Ports and the map's file: what has changed since the last look."""
+        if CLOCK in self._ports.outputs and not self._clock_out.running:
+            await self._ports.let_go(CLOCK)
+        await self._ports.look()
+        if self._ports.system is not None:
+            self._clock.graph_time = self._ports.system.graph_time
+        self._send(self._lights.pads(self._session.library.pads))  # a clip put on a pad by hand is no event
+        if self._map_file is not None and self._learning is None:
+            try:
+                changed = await self._ports.ask(self._map_file.read_if_changed)
+            except SoundForgeError as error:
+                self._report(f"{error}; the map stays as it was")
             else:
-                log.info("%s", error)  # nobody asked for MIDI
-        else:
-            self._told.discard("system")
+                if changed is not None:
+                    self._use(changed)
+                    self._session.notice("info", f"the MIDI map {str(self._map_file.path)!r} was read again", ORIGIN)
 
-    async def _look_at_inputs(self, system: MidiSystem) -> None:
-        if not self._wanted:
-            if VIRTUAL_NAME not in self._open:
-                port = await self._ask(system.open_virtual_input, VIRTUAL_NAME, self._on_midi)
-                self._open[VIRTUAL_NAME] = (VIRTUAL_NAME, port)
-            return
-        names = await self._ask(system.inputs)
-        for wanted in self._wanted:
-            held = self._open.get(wanted)
-            if held is not None and held[0] not in names:
-                del self._open[wanted]
-                self._dispatcher.release_held()
-                await self._ask(system.close, held[1])
-                self._tell(f"in {wanted}", f"the MIDI input {held[0]!r} has gone; it is opened when it comes back")
-            name = match(wanted, names)
-            if wanted in self._open:
-                continue
-            if name is None:
-                self._tell(f"in {wanted}", f"there is no MIDI input {wanted!r} now, there are: {_listed(names)}; "
-                                           "it is opened when it comes")
-            else:
-                self._open[wanted] = (name, await self._ask(system.open_input, name, self._on_midi))
-                self._told.discard(f"in {wanted}")
-
-    async def _look_at_output(self, system: MidiSystem) -> None:
-        if self._wanted_output is None:
-            return
-        names = await self._ask(system.outputs)
-        if self._output is not None and self._output[0] not in names:
-            gone, self._output = self._output, None
-            await self._ask(system.close, gone[1])
-        if self._output is not None:
-            self._send(self._lights.pads(self._session.library.pads))  # a clip put on a pad is no event
-        else:
-            name = match(self._wanted_output, names)
-            if name is None:
-                self._tell("out", f"there is no MIDI output {self._wanted_output!r} now, there are: {_listed(names)}; "
-                                  "it is opened when it comes")
-                return
-            self._output = (name, await self._ask(system.open_output, name))
-            self._told.discard("out")
+    async def _output_changed(self, use: str, port: Any) -> None:
+        """An output has come, or (None) is about to be closed."""
+        if use == LIGHTS and port is not None:
             self._send(self._lights.start(self._session))
-
-    async def _look_at_clock_output(self, system: MidiSystem) -> None:
-        """Our clock goes to a port of its own, which may be the lights' as well."""
-        wanted = self._wanted_clock_output
-        if wanted is None:
-            return
-        names = await self._ask(system.outputs)
-        if self._clock_port is not None and (self._clock_port[0] not in names or not self._clock_out.running):
-            gone, self._clock_port = self._clock_port, None
+        elif use == CLOCK and port is not None:
+            self._clock_out.open(port.send)
+        elif use == CLOCK:
             await asyncio.to_thread(self._clock_out.close)
-            await self._ask(system.close, gone[1])
-            self._tell("clock out", f"the MIDI clock's output {gone[0]!r} has gone; it is opened when it comes back")
-        if self._clock_port is None:
-            name = match(wanted, names)
-            if name is None:
-                self._tell("clock out", f"there is no MIDI output {wanted!r} for the clock now, there are: "
-                                        f"{_listed(names)}; it is opened when it comes")
-                return
-            self._clock_port = (name, await self._ask(system.open_output, name))
-            self._told.discard("clock out")
-            self._clock_out.open(self._clock_port[1].send)
 
     def _clock_advance(self) -> float:
         """On the clock's thread: in JACK's graph a tick belongs to the sound that is heard an output latency later."""
         return self._session.output_delay_seconds if self._clock.graph_time else 0.0
 
-    async def _ask(self, call: Callable[..., Any], *arguments: Any) -> Any:
-        """Call something that may block, on the one worker thread that talks to the driver."""
-        if self._worker is None or self._loop is None:
-            raise DeviceError("the MIDI bridge is stopped")
-        return await self._loop.run_in_executor(self._worker, call, *arguments)
-
     def _notice(self, line: str) -> None:
         self._session.notice("warning", line, ORIGIN)
-
-    def _tell(self, what: str, line: str) -> None:
-        if what not in self._told:
-            self._told.add(what)
-            self._report(line)
 
     # --- in ------------------------------------------------------------------------------------------------
 
@@ -273,16 +200,22 @@ class MidiBridge:
 
     def _learnt(self, learnt: MidiMap) -> None:
         """Play by the new map at once; the file is written on the worker."""
-        self._learning, self.map = None, learnt
-        self._dispatcher = Dispatcher(self._session, learnt, self._presets, self._report)
-        self._lights = Lights(learnt)
-        self._send(self._lights.start(self._session))
+        self._learning = None
+        self._use(learnt)
         if self._learn_to is not None:
             self._writer = asyncio.ensure_future(self._write_map(self._learn_to, write_map(learnt)))
 
+    def _use(self, new: MidiMap) -> None:
+        """Play by another map; what is held by the old one is let go."""
+        self._dispatcher.release_held()
+        self.map = new
+        self._dispatcher = Dispatcher(self._session, new, self._presets, self._report)
+        self._lights = Lights(new)
+        self._send(self._lights.start(self._session))
+
     async def _write_map(self, path: Path, text: str) -> None:
         try:
-            await self._ask(write_atomically, path, [text.encode()])
+            await self._ports.ask(write_atomically, path, [text.encode()])
         except SoundForgeError as error:
             self._report(f"MIDI learn: {error}")
         else:
@@ -292,25 +225,16 @@ class MidiBridge:
 
     def _on_event(self, event: Event, origin: Any) -> None:
         self._dispatcher.on_event(event)
-        if self._output is not None:
+        if LIGHTS in self._ports.outputs:
             self._send([*self._lights.on_event(event), *self._lights.pads(self._session.library.pads)])
 
     def _send(self, messages: list[Any]) -> None:
-        if self._output is None:
+        held = self._ports.outputs.get(LIGHTS)
+        if held is None:
             return
         try:
             for message in messages:
-                self._output[1].send(message)
+                held[1].send(message)
         except (OSError, RuntimeError, ValueError) as error:
-            self._tell("out", f"the MIDI output {self._output[0]!r} took nothing more ({error}); it is opened again "
-                              "when it comes back")
-
-
-def _close_all(system: MidiSystem, ports: list[Any]) -> None:
-    for port in ports:
-        system.close(port)
-    system.shut_down()
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(map(repr, names)) or "none"
+            self._ports.tell(f"out {LIGHTS}", f"the MIDI output {held[0]!r} took nothing more ({error}); it is opened "
+                                              "again when it comes back")

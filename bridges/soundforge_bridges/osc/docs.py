@@ -28,8 +28,8 @@ counted.
 - **Replies** go to the sender's address and port, and to every subscriber.
 - **Elsewhere**: a message that ends with a URL and a path (`osc.udp://127.0.0.1:9131/ /here`, as liblo's and
   SooperLooper's users know it) is answered at that port: the answer that the table names comes at the path itself,
-  everything else at the path and the last part of its own address (`/here/accepted`, `/here/done`). A host's name in the
-  URL means the sender's own machine; another machine must be one that may speak to us.
+  everything else at the path and the last part of its own address (`/here/accepted`, `/here/done`). A host's name in
+  the URL means the sender's own machine; another machine must be one that may speak to us.
 - **Maps**: `--osc-map FILE` gives other programs' addresses a meaning, with feedback to them; see
   [touchosc.md](users/touchosc.md).
 - **Arguments** in brackets may be left out from the end on; nil and `""` mean the default as well. Ints and floats are
