@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
+import os
 import signal
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -17,6 +21,7 @@ from soundforge.settings import Settings, load_settings
 from soundforge.version import __version__
 
 REFRESH_SECONDS = 0.2
+END_SECONDS = 12.0  # two are usual; a long clip on a slow disk is given its time
 
 
 @with_settings
@@ -52,9 +57,17 @@ async def run(settings: Settings) -> None:
 
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def end(asked: signal.Signals) -> None:
+        ended.set()
+        # Asked twice, the system ends this process at once, whatever a driver does to the interpreter meanwhile; the
+        # children see their pipes close, fade out, and the shared memory is freed.
+        loop.remove_signal_handler(asked)
+        signal.signal(asked, signal.SIG_DFL)
+
     for name in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C is the exception in `serve`
-            loop.add_signal_handler(name, ended.set)
+            loop.add_signal_handler(name, end, name)
     application = Application(settings)
     with StatusLine(console) as line:
         line.write(f"SoundForge {__version__}: starting; Ctrl-C ends it")
@@ -69,7 +82,20 @@ async def run(settings: Settings) -> None:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(ended.wait(), REFRESH_SECONDS)
         finally:
-            await application.stop()
+            with bounded(END_SECONDS):
+                await application.stop()
+
+
+@contextlib.contextmanager
+def bounded(seconds: float) -> Iterator[None]:
+    """End the process if what is inside does not: a MIDI driver that waits for its server holds the interpreter's
+    lock (python-rtmidi closes ports with it), so only a watch outside the interpreter can help."""
+    with Path(os.devnull).open("w") as nowhere:
+        faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
 
 def facts(settings: Settings) -> list[str]:

@@ -48,6 +48,7 @@ from soundforge.live.shared_block import SharedBlock
 POLL_SECONDS = 0.005
 HEARTBEAT_SECONDS = 2.0     # longer than the pauses a loaded machine makes, shorter than an audience's patience
 OPEN_SECONDS = 20.0
+END_SECONDS = 1.5           # to fade out and end: it needs some hundredths
 RETRY_SECONDS = 5.0
 QUICK_RESTARTS = 3
 STREAM_SAMPLES = 2**18      # 5.5 s at 48 kHz, 2 MiB in stereo
@@ -120,7 +121,7 @@ class AudioClient:
             self._task = None
         if self._process is not None:
             self._send(QuitAudio())
-            await asyncio.to_thread(self._end_process, 2.0)
+            await asyncio.to_thread(self._end_process, END_SECONDS)
         for block, _, _ in self._clips.values():
             block.close()
         self._clips.clear()
