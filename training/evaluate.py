@@ -49,11 +49,12 @@ def codec_section(maker: Maker, quick: bool) -> str:
 def continuation_section(maker: Maker, quick: bool) -> str:
     """Held-out loops and drums that people played."""
     parts = []
+    count = 24 if quick else 200
     with tempfile.TemporaryDirectory() as folder:
         untrained = Maker(continuing.untrained_folder(maker, Path(folder) / "untrained"), maker.sampling)
         for name, loops in (
-            ("continuation", held_out_loops(24 if quick else 200, 4.0)),
-            ("Groove MIDI drums", groove_loops(8 if quick else 40, 4.0)),
+            ("continuation", held_out_loops(count, 4.0)),
+            ("Groove MIDI drums", groove_loops(max(8, count // 5), 4.0)),
         ):
             if not loops:
                 continue
@@ -67,6 +68,11 @@ def continuation_section(maker: Maker, quick: bool) -> str:
 def long_section(maker: Maker, quick: bool) -> str:
     """Half a minute, and the splice."""
     return table(continuing.long_ones(maker, 4 if quick else 24), "long continuation")
+
+
+def ablation_section(maker: Maker, quick: bool) -> str:
+    """The same weights without one condition or another."""
+    return table(continuing.ablation(maker, held_out_loops(12 if quick else 60, 4.0)), "ablation")
 
 
 def text_section(maker: Maker, quick: bool) -> str:
@@ -110,6 +116,7 @@ SECTIONS: dict[str, Callable[[Maker, bool], str]] = {
     "codec": codec_section,
     "continuation": continuation_section,
     "long": long_section,
+    "ablation": ablation_section,
     "text": text_section,
     "following": following_section,
     "loops": loops_section,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from soundforge.audio import Waveform
 from soundforge.nn.language_model import LanguageModel
 from training import metrics
 from training.evaluation import measures
-from training.evaluation.making import Job, Maker
+from training.evaluation.making import ROWS, Job, Maker
 from training.evaluation.material import RATE, Loop, Wave, held_out_loops, repeated, shaped_noise
 from training.evaluation.report import Figure, mean, pair_auc
 from training.export import WEIGHTS
@@ -73,10 +74,26 @@ def rows(maker: Maker, loops: Sequence[Loop], untrained: Maker | None) -> tuple[
     made = {"starter, tempo stated": stated, "starter, tempo heard": maker.make(jobs_for(loops, False), seconds)[0]}
     made["prompt repeated"] = [repeated(loop.prompt, n) for loop in loops]
     made["noise shaped like the prompt"] = [shaped_noise(loop.prompt, n, rng) for loop in loops]
-    if untrained is not None:
-        made["untrained network"] = untrained.make(jobs_for(loops, True), seconds)[0]
     made["what really follows"] = [loop.truth for loop in loops]
-    return {name: score(loops, waves) for name, waves in made.items()}, codes
+    rows = {name: score(loops, waves) for name, waves in made.items()}
+    if untrained is not None:  # noise is noise: a part of the loops will do
+        some = loops[:ROWS]
+        rows["untrained network"] = score(some, untrained.make(jobs_for(some, True), seconds)[0])
+    return rows, codes
+
+
+def ablation(maker: Maker, loops: Sequence[Loop]) -> dict[str, dict[str, Figure]]:
+    """What the transport and guidance are worth, on the same weights: each is taken away in turn."""
+    seconds = len(loops[0].prompt) / RATE
+    jobs = jobs_for(loops, True)
+    blind = [replace(job, conditions={"transport": "off"}, bpm=None) for job in jobs]
+    levelless = [replace(job, conditions={"level": "off"}) for job in jobs]
+    made = {"tempo stated": jobs, "without transport": blind, "without level": levelless}
+    rows = {name: score(loops, maker.make(part, seconds)[0]) for name, part in made.items()}
+    given, maker.sampling = maker.sampling, replace(maker.sampling, cfg=1.0)
+    rows["tempo stated, without guidance"] = score(loops, maker.make(jobs, seconds)[0])
+    maker.sampling = given
+    return rows
 
 
 def long_ones(maker: Maker, count: int, seconds: float = 30.0) -> dict[str, dict[str, Figure]]:
