@@ -67,7 +67,12 @@ class Application:
         self._events.start()
         # Bridges first: a port that is taken ends the start before any process runs, and a ping is answered
         # while device and model are still on their way.
-        for name, descriptor in self.host.registries.bridges.items():
+        bridges = self.host.registries.bridges
+        for name, descriptor in bridges.items():
+            if descriptor.default:
+                self.session.claims.want_midi(f"bridge {name!r} of {bridges.origin(name)}", descriptor.midi_notes,
+                                              descriptor.midi_controls)
+        for name, descriptor in bridges.items():
             if descriptor.default:
                 await self._start_bridge(name)
         if self.settings.clock != "internal":
@@ -83,14 +88,16 @@ class Application:
         registry = self.host.registries.bridges
         origin = registry.origin(name)
         try:
-            bridge = registry[name].factory(self.session, self.settings)
+            descriptor = registry[name]
+            bridge = descriptor.factory(self.session, self.settings)
             await bridge.start()
-        except SoundForgeError:
+            self.session.claims.bind(bridge, descriptor.osc_addresses, descriptor.midi_notes, descriptor.midi_controls)
+        except SoundForgeError as error:
             # Ours is needed: without its port nobody could drive the server. A third party's must not stop the gig.
             if origin.distribution == "soundforge":
                 raise
             log.exception("bridge %s", name)
-            self.session.notice("error", f"bridge {name!r} of plugin {origin} could not start; see the log")
+            self.session.notice("error", f"bridge {name!r} of plugin {origin} could not start: {error}")
             return
         except Exception as error:
             log.exception("bridge %s", name)

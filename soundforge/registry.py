@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from soundforge.claims import wrong_claim
 from soundforge.errors import PluginError
 from soundforge.interfaces import (
     BridgeDescriptor,
@@ -70,7 +71,27 @@ class Registry(Generic[D], Mapping[str, D]):
         if name in self._entries:
             raise PluginError(f"{self.kind} {name!r} is registered already by {self._entries[name][1]}, and again by "
                               f"{origin}; disable one of them with --no-plugin", origin.plugin, origin.version)
+        if isinstance(descriptor, BridgeDescriptor):
+            self._check_claims(descriptor, origin)
         self._entries[name] = (descriptor, origin)
+
+    def _check_claims(self, descriptor: BridgeDescriptor, origin: Origin) -> None:
+        """No two bridges hear the same OSC address, MIDI note or controller; raises PluginError naming both."""
+        def claims(item: Any) -> dict[str, tuple[Any, ...]]:
+            return {"OSC address": item.osc_addresses, "MIDI note": item.midi_notes,
+                    "MIDI controller": item.midi_controls}
+
+        own = claims(descriptor)
+        wrong = wrong_claim(*own.values())
+        if wrong:
+            raise PluginError(f"bridge {descriptor.name!r} {wrong}", origin.plugin, origin.version)
+        for name, (other, source) in self._entries.items():
+            for what, theirs in claims(other).items():
+                for wanted in own[what]:
+                    if wanted in theirs:
+                        raise PluginError(f"bridge {descriptor.name!r} of {origin} wants the {what} {wanted!r}, which "
+                                          f"bridge {name!r} of {source} has already; disable one with --no-plugin",
+                                          origin.plugin, origin.version)
 
     def require(self, name: str) -> D:
         """The descriptor called `name`; raises PluginError that lists the choices."""

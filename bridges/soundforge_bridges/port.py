@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from soundforge.claims import Claims
 from soundforge.requests import ClipEvent, Event, PadEvent, StatusEvent, TransportEvent
 
 ParamValue = float | int | str
@@ -27,6 +28,8 @@ class SessionPort(Protocol):
 
     @property
     def library(self) -> PadsPort: ...
+    @property
+    def claims(self) -> Claims: ...
     @property
     def source(self) -> str: ...
     def status(self) -> StatusEvent: ...

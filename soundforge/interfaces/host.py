@@ -27,12 +27,29 @@ class Bridge(Protocol):
 
 @dataclass(frozen=True)
 class BridgeDescriptor:
-    """A registered bridge; `factory(session, settings)` with `soundforge.live.session.Session` and `Settings`."""
+    """A registered bridge.
+
+    Args:
+        name: unique.
+        factory: `factory(session, settings)` with `soundforge.live.session.Session` and `Settings`.
+        summary: one line.
+        default: started by `soundforge serve`.
+        osc_addresses: addresses outside `/soundforge` that come to SoundForge's OSC port and are this bridge's:
+            its method `on_osc(address, arguments)` gets them and gives replies `(address, argument, ...)`, or None.
+        midi_notes, midi_controls: of SoundForge's MIDI inputs, on the map's channel: its method
+            `on_midi(kind, number, value)` gets them ("note" with the velocity, 0 = let go; "control").
+
+    Two bridges that declare the same are refused at load; a note that the MIDI map uses stays the map's, and that is
+    told when the server starts. `on_osc` and `on_midi` run on the event loop: they must not block.
+    """
 
     name: str
     factory: Callable[[Any, Any], Bridge]
     summary: str = ""
     default: bool = True
+    osc_addresses: tuple[str, ...] = ()
+    midi_notes: tuple[int, ...] = ()
+    midi_controls: tuple[int, ...] = ()
 
 
 @runtime_checkable

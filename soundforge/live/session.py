@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import Callable, Collection
 from typing import Any, Literal
 
+from soundforge.claims import Claims
 from soundforge.errors import ConditionError, RequestError
 from soundforge.library import Library
 from soundforge.live.audio_client import AudioClient
@@ -68,6 +69,7 @@ class Session:
                                  latency_of=latency_of)
         transport = Transport(setup.rate or 48_000, bpm, numerator=beats_per_bar)
         self.engine, self.library = engine, library
+        self.claims = Claims()
         self._room = Room(self.audio, engine, library, transport, tempo_known)
         self.params = self._room.params
         self._conditions: dict[str, str] = {}

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from soundforge.claims import Claims
 from soundforge.interfaces import Bridge, BridgeDescriptor
 from soundforge.requests import Event, StatusEvent, TransportEvent
 from soundforge.settings import Settings
@@ -24,6 +25,7 @@ class QuietSession:
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
         self.listeners: list[Listener] = []
+        self.claims = Claims()
 
     def add_listener(self, listener: Listener) -> Callable[[], None]:
         """As the real session's: gives what takes the listener out again."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from soundforge import LibraryError, RequestError
+from soundforge.claims import Claims
 from soundforge.live.clock_line import ClockLine
 from soundforge.live.session_transport import Timeline
 from soundforge.live.transport import Transport
@@ -37,6 +38,7 @@ class MemorySession:
         self.clips: dict[str, ClipEvent] = {}
         self.pads: dict[int, str] = {}
         self.library = self
+        self.claims = Claims()
         self.listeners: list[Callable[[Event, Any], None]] = []
         self.beat = TransportEvent("internal", 120.0, True, 0.0)
         self.jobs = 0

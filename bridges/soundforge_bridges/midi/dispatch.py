@@ -87,6 +87,7 @@ class Dispatcher:
     def _note_on(self, key: tuple[int, int], velocity: int) -> None:
         action = self._map.notes.get(key[1])
         if action is None:
+            self._session.claims.midi("note", key[1], velocity)
             return
         if action.action == "capture-hold":
             if key not in self._held:
@@ -98,6 +99,8 @@ class Dispatcher:
             self._held[key] = action
 
     def _note_off(self, key: tuple[int, int]) -> None:
+        if key[1] not in self._map.notes:
+            self._session.claims.midi("note", key[1], 0)
         held = self._held.pop(key, None)
         if held is None:
             return
@@ -108,9 +111,11 @@ class Dispatcher:
 
     def _control(self, channel: int, control: int, value: int) -> None:
         target = self._map.controls.get(control)
-        if isinstance(target, Scale):
+        if target is None:
+            self._session.claims.midi("control", control, value)
+        elif isinstance(target, Scale):
             self._session.set_param(target.param, target.value(value))
-        elif target is not None:
+        else:
             # A pedal sends many values on its way down: it acts once, when it passes the middle. Channel mode
             # messages (120 and up) mean what they say whatever their value is.
             before = self._controls.get((channel, control), 0)

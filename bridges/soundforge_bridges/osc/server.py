@@ -130,6 +130,8 @@ class OscBridge:
             self._try(message.address, sender, lambda: self._carry_out(*found, message, sender))
         elif message.address in self._out.feedback.map.incoming:
             self._try(message.address, sender, lambda: self._translate(message, sender))
+        elif (heard := self._session.claims.osc(message.address)) is not None:
+            self._try(message.address, sender, lambda: self._for_plugin(heard, message, sender))
         elif message.address not in REPLIES:
             # Two programs that answer each other's answers would never stop.
             what = "no such address; /soundforge/commands lists all"
@@ -145,6 +147,12 @@ class OscBridge:
             # A fault of ours must not take the server down; the sender and the log hear of it.
             log.exception("%s failed", address)
             self._out.error(sender, address, RequestError(f"internal error: {error}; see the log"))
+
+    def _for_plugin(self, heard: Any, message: Message, sender: Address) -> None:
+        """An address that a plugin's bridge declared."""
+        for address, *values in heard(message.address, tuple(message.values)) or ():
+            tags = "".join("i" if isinstance(v, int) else "f" if isinstance(v, float) else "s" for v in values)
+            self._out.answer(Outgoing(address, tags, tuple(values)), Origin(sender))
 
     def _translate(self, message: Message, sender: Address) -> None:
         """One message of a surface that speaks through the map."""
