@@ -29,18 +29,13 @@ from soundforge.live.engine_protocol import (
 )
 from soundforge.live.jobs import Job, JobBook
 from soundforge.live.launching import Launch, plan, replan
+from soundforge.live.pace import Pace
 from soundforge.live.transport import Transport
 from soundforge.requests import ClipEvent, Event, JobEvent
 
-FAST_RTF = 2.5
-MOST_CAUTION = 6.0
-SAFE_RTF = 1.15            # an engine this fast stays ahead of the loudspeaker
 STOP_FADE_SECONDS = 0.01
 ATTACK_SECONDS = 0.001     # for streams that begin out of silence
 PROGRESS_STEP = 0.05
-EXPECTED_RTF = 2.0         # until one was measured
-EXPECTED_FIRST_SOUND = 0.4
-SMOOTHING = 0.3
 
 
 class Owner(Protocol):
@@ -66,10 +61,7 @@ class JobRunner:
 
     def __init__(self, audio: AudioClient, send: Callable[[object], None], owner: Owner, queue_size: int) -> None:
         self.book = JobBook(queue_size)
-        self.last_rtf = 0.0
-        self.first_sound_seconds = EXPECTED_FIRST_SOUND
-        self._rtf = EXPECTED_RTF
-        self._caution = 1.0  # grows with every stream that ran dry, and fades
+        self.pace = Pace()
         self._audio, self._send, self._owner = audio, send, owner
 
     # --- from the session ---
@@ -142,22 +134,6 @@ class JobRunner:
             job.voice_done = True
 
     @property
-    def lead_time_seconds(self) -> float:
-        """How long before a bar line the engine must begin, to have sound and a little in hand on the line."""
-        ready = self.first_sound_seconds + self.prime_seconds / self._rtf
-        return 1.3 * ready / max(1.0 - 1.0 / max(self._rtf, 1.0), 0.15) + 0.1
-
-    @property
-    def prime_seconds(self) -> float:
-        """What must be in the ring before a stream may start.
-
-        Chunks double in length until they are a third of a second long, so what is in hand must last until the next
-        one, twice as long as the last, is computed.
-        """
-        rtf = max(min(self._rtf, self.last_rtf or self._rtf), 0.1)
-        return self._caution * (0.02 + 0.16 / rtf if rtf >= FAST_RTF else 0.35 / rtf)
-
-    @property
     def sounding(self) -> bool:
         return any(job.sounding for job in self.book)
 
@@ -176,17 +152,14 @@ class JobRunner:
                 job.lead_samples = event.lead_samples + job.line - job.begin
                 took = time.perf_counter() - job.sent_at
                 if len([other for other in self.book.unfinished() if other.sent]) == 1:
-                    self.first_sound_seconds += SMOOTHING * (took - self.first_sound_seconds)
+                    self.pace.first_sound(took)
             case JobMoved():
                 self._moved(job, event)
             case StreamClosed():
                 job.stream_closed = True
             case JobFinished():
                 job.engine_done = True
-                self.last_rtf = event.rtf
-                self._caution = max(1.0, 0.95 * self._caution)
-                if event.rtf > 0:
-                    self._rtf += SMOOTHING * (event.rtf - self._rtf)
+                self.pace.finished(event.rtf)
                 self._owner.save(job, event)
             case JobFailed():
                 what = JobEvent("cancelled", job.id) if event.cancelled else JobEvent("error", job.id, what=event.what)
@@ -232,7 +205,7 @@ class JobRunner:
         elif what == Happened.STARVED:
             job.armed = job.sounding = False
             job.starved = True
-            self._caution = min(MOST_CAUTION, 1.5 * self._caution)
+            self.pace.ran_dry()
         else:
             self._voice_ended(job)
         self.poll()
@@ -264,12 +237,9 @@ class JobRunner:
         ready = ring.written - max(ring.position, job.count)
         if job.stream_closed or ring.end >= 0:
             return ready > 0
-        if ready < self._samples(self.prime_seconds) + self._audio.setup.block + PRIME_GUARD + job.lead_samples:
+        if ready < self._samples(self.pace.prime_seconds) + self._audio.setup.block + PRIME_GUARD + job.lead_samples:
             return False
-        if self._rtf >= SAFE_RTF or job.engine_done or job.endless:
-            return True
-        # Slower than real time: wait until what is missing will come before it is needed.
-        return job.made_seconds >= job.total_seconds * (1.0 - 0.9 * self._rtf)
+        return job.engine_done or job.endless or self.pace.keeps_ahead(job.made_seconds, job.total_seconds)
 
     def _arm(self, job: Job) -> None:
         again = job.starved

@@ -138,7 +138,7 @@ class Session:
         """How it stands. `underruns` counts streams that ran dry and blocks that the device flagged; `dropped` what the
         bridges could not take."""
         status, runner = self.audio.status, self._jobs.runner
-        return StatusEvent(self._state(), self._model, runner.book.queued, runner.last_rtf,
+        return StatusEvent(self._state(), self._model, runner.book.queued, runner.pace.last_rtf,
                            status.underruns + status.xruns, self.audio.overruns,
                            sum(counter() for counter in self._drop_counters))
 

@@ -106,7 +106,7 @@ class JobPart:
         fade = int(self._crossfade_seconds * audio.rate)
         job.line = bars.stop - bars.start
         job.begin, job.line_position = job.line - fade, bars.line
-        early = min(self.runner.lead_time_seconds, 0.75 * job.line / audio.rate)
+        early = min(self.runner.pace.lead_time_seconds, 0.75 * job.line / audio.rate)
         wait = (bars.line - audio.now()) / audio.rate - early
         if self._timer is not None:
             self._timer.cancel()

@@ -120,6 +120,11 @@ def test_a_whole_round_uses_every_address(talk: Talk) -> None:
     for command in ("info", "play", "stop"):
         assert talk.ask(f"/soundforge/clip/{command}", clip, reply="/soundforge/clip")[1][0] == clip
     talk.ask("/soundforge/clip/pad", clip, 5, reply="/soundforge/clip")
+    toggle = talk.ask("/soundforge/pad/set", 5, 1, 0.5, "toggle", reply="/soundforge/pad")
+    assert toggle[1] == (5, clip, 1, 0.5, "toggle")
+    for command in ("play", "stop", "clear"):
+        assert talk.ask(f"/soundforge/pad/{command}", 5, reply="/soundforge/pad")[1][0] == 5
+    assert talk.ask("/soundforge/pad/list", reply="/soundforge/pad")[1][0] == 1
     assert talk.ask("/soundforge/clip/list", reply="/soundforge/clip/listed")[1] == (3,)
     talk.ask("/soundforge/clip/delete", clip, reply="/soundforge/clip")
     time.sleep(0.5)
@@ -133,6 +138,10 @@ def test_a_whole_round_uses_every_address(talk: Talk) -> None:
     talk.client.send("/soundforge/release")
     talk.used.add("/soundforge/release")
     assert talk.client.until("/soundforge/job/done", 60)[1][0] == "over"
+    for command in ("generate", "continue"):
+        talk.ask(f"/soundforge/{command}/endless", "", f"on {command}", reply="/soundforge/job/accepted")
+        assert talk.client.until("/soundforge/job/playing", 60)[1][0] == f"on {command}"
+        talk.ask("/soundforge/release", f"on {command}", reply="/soundforge/job/done", seconds=30)
     talk.ask("/soundforge/generate", "", 30, "long", reply="/soundforge/job/accepted")
     assert talk.ask("/soundforge/cancel", "long", reply="/soundforge/job/cancelled")[1] == ("long",)
     assert talk.ask("/soundforge/panic", reply="/soundforge/status")
