@@ -123,6 +123,7 @@ class PluginHost:
             if "/" not in text or text.startswith((".", "/", "~")) or folder.exists():
                 raise CheckpointError(f"there is no model {text!r}: no folder of that name; embedded models: "
                                       f"{embedded}; published ones: see `soundforge models`{self._limit_hint()}")
+            _check_is_model(text)
             folder = self.resolve(text)
         for family in families.values():
             if self._recognises(family, folder):
@@ -153,6 +154,16 @@ class PluginHost:
     def _build(registry: Registry[T], name: str, make: Callable[[], R]) -> R:
         # Without a limit: what is built may have to be fetched first.
         return Guard(registry.kind, name, registry.origin(name)).call("set-up", make)
+
+
+def _check_is_model(name: str) -> None:
+    """Told before gigabytes are fetched: a published codec or decoder makes no music by itself."""
+    from soundforge.checkpoints import catalog
+
+    entry = catalog.find(name)
+    if entry is not None and entry.kind in ("codec", "decoder"):
+        use = f"load_codec({entry.name!r})" if entry.kind == "codec" else "a model with --decoder"
+        raise CheckpointError(f"{entry.name} is a {entry.kind}, not a model; use {use}")
 
 
 def create_host(*, load_entry_points: bool = True, only: Sequence[str] | None = None,

@@ -80,7 +80,7 @@ def render_other(model: GenerativeModel, requests: Sequence[GenerateRequest], *,
             samples = samples[:, :start + round(request.new_seconds * model.sample_rate)]
         if request.only_new:
             samples, start = samples[:, start:], 0
-            codes = None if codes is None or prompt is None else codes[:, prompt.codes.shape[-1]:]
+            codes = codes if codes is None or prompt is None else codes[:, prompt.codes.shape[-1]:]
         seconds = time.perf_counter() - began
         info: dict[str, Any] = {
             "version": __version__, "computing_seconds": round(seconds, 4),

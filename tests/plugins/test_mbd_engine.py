@@ -13,7 +13,7 @@ from goldens import find_golden
 from plugin_hosts import host_with
 
 import soundforge as sf
-from soundforge.errors import AudioError, CancelledError, RequestError
+from soundforge.errors import AudioError, CancelledError, CheckpointError, RequestError
 
 FAST = {"steps": 3}
 
@@ -73,6 +73,38 @@ def test_a_model_without_codes_hands_over_its_latents(tmp_path: Path) -> None:
     assert abs(np.log(other.waveform.std() / plain.waveform.std())) < 0.7
     with pytest.raises(AudioError, match="carries no codes"):
         engine.redecode(plain, "mbd")
+
+
+def test_a_published_decoder_or_codec_is_no_model() -> None:
+    """Told at once, not after gigabytes."""
+    for name, words in (("facebook/multiband-diffusion", "is a decoder, not a model; use a model with --decoder"),
+                        ("facebook/encodec_32khz", r"is a codec, not a model; use load_codec\('facebook/enc")):
+        with pytest.raises(CheckpointError, match=words):
+            sf.load(name)
+
+
+def test_progress_of_model_and_decoder_is_one(engine: sf.Engine) -> None:
+    seen: list[tuple[int, int]] = []
+    engine.generate("calm piano", seconds=0.5, seed=3, decoder="mbd", decoder_options=FAST,
+                    progress=lambda done, total: seen.append((done, total)))
+    # MAGNeT's 50 evaluations and its end, then two bands of three and their end; half of the whole each.
+    done = [frames for frames, _ in seen]
+    assert done == sorted(done) and len(done) == 51 + 7
+    assert seen[50] == (12, 25) and seen[-1] == (24, 24)  # whole spans: a frame less than was asked for
+    noise = np.zeros((2, 3, 1, 1, 24 * 640), np.float32)
+    silent = engine.generate("calm piano", seconds=0.5, seed=3, decoder="mbd", decoder_options=FAST, noise=noise)
+    other = engine.generate("calm piano", seconds=0.5, seed=3, decoder="mbd", decoder_options=FAST)
+    assert not np.allclose(silent.waveform, other.waveform, atol=1e-3)  # MAGNeT takes no noise: it is the decoder's
+
+
+def test_a_live_request_is_decoded_as_a_whole(engine: sf.Engine) -> None:
+    request = sf.GenerateRequest(text="calm piano", seconds=0.5, seed=3, decoder="mbd", decoder_options=FAST,
+                                 sampling=sf.SamplingParams(temperature=3.0, top_p=0.9, top_k=0, cfg=10.0))
+    chunks = list(engine.stream_request(request))
+    whole = engine.run([request])[0]
+    assert len(chunks) == 1
+    np.testing.assert_array_equal(chunks[0].samples, whole.waveform)
+    np.testing.assert_array_equal(chunks[0].codes, whole.codes)
 
 
 def test_what_is_wrong_is_named(engine: sf.Engine) -> None:
