@@ -2,7 +2,9 @@
 
 A plugin is a module named by an entry point of the group `soundforge`. It marks its hooks with
 `@soundforge.hookimpl`. A `register_*` hook receives a callable and calls it once per descriptor
-(see `soundforge.interfaces`). A hook may take fewer arguments than its specification.
+(see `soundforge.interfaces`): it is called at set-up, in every process that has plugins, and imports nothing heavy.
+What a hook raises is recorded as its plugin's failure, and the rest works on. A hook may take fewer arguments than its
+specification.
 """
 
 from __future__ import annotations
@@ -57,4 +59,8 @@ def register_bridges(register: Callable[[BridgeDescriptor], None]) -> None:
 
 @hookspec
 def on_event(event: Event) -> None:
-    """Hear of every event (job started, clip rendered, ...); called on a worker of the control process."""
+    """Hear of every event (job accepted, clip rendered, take captured, ...).
+
+    Called on a thread of this plugin's own in the control process: it may block, upload, write. Events come one after
+    the other; a plugin that is slower than they are loses some. One that raises is reported once and not called again.
+    """

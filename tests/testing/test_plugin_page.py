@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import re
 import sys
@@ -18,14 +19,19 @@ from soundforge.interfaces import (
     ClipProcessorDescriptor,
     CodecDescriptor,
     ConditionerDescriptor,
+    ConditionerSetup,
     DecoderDescriptor,
     ModelFamilyDescriptor,
 )
 from soundforge.plugin_manager import PluginManager
 from soundforge.registry import Origin
 from soundforge.requests import NoticeEvent
+from soundforge.testing import check_conditioner
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "plugins.md"
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "plugins.md"
+FURTHER = (ROOT / "docs" / "plugins-testing.md", ROOT / "docs" / "plugins-shapes.md")
+REFERENCE = ROOT / "docs" / "plugins-reference.md"
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 HOOKS = {name: spec for name, spec in vars(hookspecs).items() if hasattr(spec, "soundforge_spec")}
 
@@ -48,20 +54,24 @@ def test_the_page_s_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     names: dict[str, Any] = {}
-    for block in BLOCK.findall(PAGE.read_text(encoding="utf-8")):
+    for block in [block for page in (PAGE, *FURTHER) for block in BLOCK.findall(page.read_text(encoding="utf-8"))]:
         file = re.match(r"# (\w+\.py)\n", block)
         if file:
             (tmp_path / file[1]).write_text(block, encoding="utf-8")
         if file is None or file[1].startswith("test_"):
             exec(compile(block, f"{PAGE.name}: {file[1] if file else 'python'}", "exec"), names)
     try:
-        tests = [value for name, value in names.items() if name.startswith("test_")]
-        assert len(tests) == 2
-        for test in tests:
-            test()
+        names["test_the_plugin_loads_without_torch"]()
+        names["test_the_conditioner"]()
+        (marked,) = names["test_contract"].pytestmark
+        assert [check.name for check in marked.args[1]] == ["tonality", "conditioner tonality"]
+        for check in marked.args[1]:
+            check.run()
     finally:
         sys.modules.pop("tonality", None)
-    assert names["clip"].seconds == pytest.approx(0.5, abs=0.05)
+    check_conditioner(names["Energy"](ConditionerSetup(names["ENERGY"].brings, d_model=8)), 0.3, other=0.7,
+                      slot=names["ENERGY"].brings, descriptor=names["ENERGY"])
+    assert names["loop"].seconds == pytest.approx(1.0)
     with pytest.raises(sf.ConditionError, match="expected a key"):
         names["engine"].generate(seconds=0.1, conditions={"tonality": "H minor"})
 
@@ -77,7 +87,16 @@ def _signature(hook: Callable[..., Any]) -> str:
 
 @pytest.mark.parametrize("name", HOOKS)
 def test_every_hook_is_documented_with_its_exact_signature(name: str) -> None:
-    assert f"```\n{_signature(HOOKS[name])}\n```" in PAGE.read_text(encoding="utf-8")
+    assert f"```\n{_signature(HOOKS[name])}\n```" in REFERENCE.read_text(encoding="utf-8")
+    assert f"`{name}`" in PAGE.read_text(encoding="utf-8")
+
+
+def test_the_reference_is_current() -> None:
+    spec = importlib.util.spec_from_file_location("write_plugin_reference", ROOT / "scripts/write_plugin_reference.py")
+    assert spec is not None and spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert REFERENCE.read_text(encoding="utf-8") == script.page(), "run: python scripts/write_plugin_reference.py"
 
 
 def test_every_hook_has_a_test() -> None:
@@ -103,4 +122,6 @@ def test_on_event_hears_an_event() -> None:
     manager = PluginManager(load_entry_points=False)
     manager.register(plugin, Origin("ears"))
     event = NoticeEvent("info", "hello")
-    assert manager.emit(event) == [] and heard == [event]
+    (hook,) = manager.event_hooks()
+    hook.call(event)
+    assert heard == [event] and hook.plugin == "ears"

@@ -13,7 +13,7 @@ EXPECTED = "expected points of seconds and MIDI note such as '0:60 2:72', rising
 
 
 class DrawnMelody:
-    """See `soundforge.interfaces.Conditioner`; prompt frames stay null, the curve begins at the first new frame."""
+    """See `soundforge.interfaces.Conditioner`; the curve begins with the new audio, what is older stays null."""
 
     def __init__(self, slot, device="cpu"):
         if slot.width != 12:
@@ -37,15 +37,16 @@ class DrawnMelody:
 
     def encode(self, prepared, context):
         """Features [B, frames, 12]; the curve's ends are held before its first and after its last point."""
-        n, start = max(1, context.n_frames), min(context.prompt_frames, context.n_frames)
+        n = max(1, context.n_frames)
         values, mask = torch.zeros(len(prepared), n, 12), torch.zeros(len(prepared), n, dtype=torch.bool)
-        frames = np.arange(start, n)
+        # In a later window of a long generation the new audio began before the window's first frame.
+        frames = np.arange(min(max(0, context.new_start), n), n)
         for row, curve in enumerate(prepared):
             if curve is None:
                 continue
-            pitch = np.interp((frames - start) / context.frame_rate_hz, *curve)
+            pitch = np.interp((frames - context.new_start) / context.frame_rate_hz, *curve)
             lower, share = np.floor(pitch).astype(int), pitch % 1.0
             np.add.at(values[row].numpy(), (frames, lower % 12), 1.0 - share)
             np.add.at(values[row].numpy(), (frames, (lower + 1) % 12), share)
-            mask[row, start:] = True
+            mask[row, frames] = True
         return Condition(values.to(self.device), mask.to(self.device))

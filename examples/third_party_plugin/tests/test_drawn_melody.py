@@ -4,17 +4,17 @@ from soundforge_drawn_melody.conditioner import DrawnMelody
 
 from soundforge import ConditionError
 from soundforge.interfaces import Slot
-from soundforge.testing import DEFAULT_CONTEXT, check_conditioner, check_plugin
+from soundforge.testing import DEFAULT_CONTEXT, check_conditioner, plugin_checks
 
 SLOT = Slot("chroma", "drawn_melody", 12, "sum", frame_rate_hz=50.0)
 
 
-def test_the_plugin_loads_and_imports_no_torch():
-    check_plugin("soundforge_drawn_melody")
+# Loading, and the whole contract with the descriptor's examples.
+test_contract = plugin_checks("soundforge_drawn_melody")
 
 
-def test_the_conditioner_keeps_the_contract():
-    check_conditioner(DrawnMelody(SLOT), "0:60 2:72", other=[(0, 61), (1, 64.5)], slot=SLOT)
+def test_pairs_are_taken_as_well():
+    check_conditioner(DrawnMelody(SLOT), [(0, 60), (2, 72)], other=[(0, 61), (1, 64.5)], slot=SLOT)
 
 
 def test_the_curve_is_followed():
