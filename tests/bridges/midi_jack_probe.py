@@ -1,7 +1,8 @@
 """A process of its own for the test with a real MIDI system: a bridge on JACK's MIDI, and what came of it.
 
-`python midi_jack_probe.py [LAMPS]` prints `ready`, works until its input closes, and prints one line of JSON. Run in
-the environment of a JACK server. The lights go to the output whose name contains LAMPS, which is waited for.
+`python midi_jack_probe.py [LAMPS [KEYS]]` prints `ready`, works until its input closes, and prints one line of JSON.
+Run in the environment of a JACK server. The lights go to the output whose name contains LAMPS, which is waited for;
+KEYS is an input that may come and go, and is not waited for.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from soundforge_bridges.midi.bridge import MidiBridge
 
 
 async def main() -> None:
-    lamps = sys.argv[1] if len(sys.argv) > 1 else None
+    lamps = sys.argv[1] if sys.argv[1:] and sys.argv[1] else None
+    keys = sys.argv[2:]
     session = MemorySession()
     lines: list[str] = []
     session.pads = {pad: f"clip-{pad}" for pad in range(1, 17)}
-    bridge = MidiBridge(session, output=lamps, report=lines.append)
+    bridge = MidiBridge(session, keys, output=lamps, report=lines.append)
     came: list[float] = []
     accepted: list[float] = []
     on_midi = bridge._on_midi

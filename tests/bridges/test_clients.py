@@ -200,7 +200,8 @@ def test_pure_data(quick: QuickSession) -> None:
     port = quick.server.bridge.port
     sends = [f"sf-connect 127.0.0.1 {port}", "sf-status bang", "sf-capture-start mine", "sf-capture-stop bang",
              "sf-continue mine 4 pd-job", "sf-generate warm\\ dub 2.5", "sf-takeover 2 8", "sf-temperature 0.75",
-             "sf-cancel *"]
+             "sf-pad 3", "sf-endless slow", "sf-release bang", "sf-cancel *"]
+    quick.pads[3] = "loop"
     arguments = [item for send in sends for item in ("-send", send)]
     patch = CLIENTS / "puredata" / "soundforge.pd"
     pd = subprocess.Popen(["pd", "-nogui", "-noaudio", "-nomidi", "-stderr", *arguments, str(patch)],
@@ -221,7 +222,8 @@ def test_pure_data(quick: QuickSession) -> None:
         pd.stderr.close()
     assert quick.calls[:3] == [("capture_start", "mine"), ("capture_stop",), ("continue_take", "mine", 4.0, "pd-job")]
     assert quick.calls[3] == ("generate", "warm dub", 2.5, "")
-    assert quick.calls[4:] == [("takeover", 2, 8, ""), ("set_param", "temperature", 0.75), ("cancel", "*")]
+    assert quick.calls[4:] == [("takeover", 2, 8, ""), ("set_param", "temperature", 0.75), ("play_pad", 3, 1.0),
+                               ("generate", "slow", None, "", "endless"), ("release",), ("cancel", "*")]
     heard = "".join(printed)
     for line in ("soundforge-status: ready", "soundforge-take: mine", "soundforge-job: accepted pd-job",
                  "soundforge-job: done pd-job clip-0001 4"):

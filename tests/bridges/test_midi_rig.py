@@ -79,6 +79,21 @@ def test_messages_lights_and_the_time_they_take(jack: JackServer) -> None:
     assert statistics.median(times) < 5.0
 
 
+def test_a_controller_that_is_pulled_out_and_put_in_again(jack: JackServer) -> None:
+    bridge = start(jack, "midi_jack_probe.py", "", "keys")
+    for _ in range(2):
+        controller = start(jack, "midi_jack_controller.py")
+        jack.wait_port(":keys")
+        time.sleep(3)  # the bridge looks every two seconds
+        finish(controller, "play\n")
+        time.sleep(3)
+    got = finish(bridge)
+    assert got["jobs"] == 100
+    assert [call for call in got["calls"] if call[0] == "play_pad"] == [["play_pad", pad, 1.0] for pad in
+                                                                         (3, 4, 5, 6, 7)] * 2
+    assert sum("has gone; it is opened when it comes back" in line for line in got["lines"]) == 2, got["lines"]
+
+
 def test_somebody_elses_sender(jack: JackServer) -> None:
     """`jack_midiseq` plays notes in a loop: 36 for the hold, 48 for a pad."""
     bridge = start(jack, "midi_jack_probe.py")

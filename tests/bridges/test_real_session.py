@@ -148,6 +148,13 @@ def test_a_whole_round_uses_every_address(talk: Talk) -> None:
     assert talk.used == {command.address for command in COMMANDS}
 
 
+def test_what_is_dropped_is_counted_in_the_status(talk: Talk) -> None:
+    before = talk.ask("/soundforge/status")[1][6]
+    for _ in range(7):
+        talk.client.send_raw(b"no OSC at all")
+    assert talk.ask("/soundforge/status")[1][6] == before + 7
+
+
 @pytest.mark.parametrize(("address", "values", "what"), [
     ("/soundforge/nope", (), "no such address"),
     ("/soundforge/param/cfg", (float("nan"),), "expected a number from -100 to 100"),
