@@ -102,8 +102,14 @@ def _conditions_of(conditions: Mapping[str, Any], index: int, batch: int) -> dic
 
 
 def _is_per_item(value: Any) -> bool:
-    """A list has one value per item; a list of tuples, such as chords with their times, is one value."""
-    return isinstance(value, list) and not (value and all(isinstance(item, tuple) for item in value))
+    """A list has one value per item; chords with their times, as tuples or as JSON has them, are one value."""
+    return isinstance(value, list) and not (value and all(_is_timed(item) for item in value))
+
+
+def _is_timed(item: Any) -> bool:
+    """Whether it is a tuple, or a pair of a name and a time in a list."""
+    return isinstance(item, tuple) or (isinstance(item, list) and len(item) == 2 and isinstance(item[0], str)
+                                       and isinstance(item[1], (int, float)))
 
 
 def is_single(text: Text, requests: Sequence[GenerateRequest]) -> bool:

@@ -250,6 +250,7 @@ def test_other_ways_to_give_a_condition(case: Case) -> None:
     base = made(case.conditions["chords"])
     np.testing.assert_array_equal(base, made(case.tensors["out.frame_chords"].numpy()))
     np.testing.assert_array_equal(base, made("C@0 Am7@0.5, F#m@1.1 G7@1.62"))
+    np.testing.assert_array_equal(base, made(case.info["chords"]))  # lists of two, as JSON has them
     np.testing.assert_array_equal(base, made("C@0b Am7@0.5b Gbm@1.1b G7@1.62b", bpm=60))
     time = np.arange(64_000) / 32_000
     case.conditions["melody"] = sf.Waveform(0.5 * np.sin(2 * np.pi * 440 * time), 32_000)
