@@ -76,6 +76,7 @@ class PluginManager:
         self._infos: dict[str, PluginInfo] = {}
         self._failures: list[PluginInfo] = []
         self._disabled = set(disabled)
+        self._known: set[str] = set()
         self.limited_to = _limit(only)
         if os.environ.get(TRACE_VARIABLE):
             self._pm.add_hookcall_monitoring(before=_trace_before, after=_trace_after)
@@ -83,12 +84,15 @@ class PluginManager:
             self._load_entry_points()
         if plugins_dir is not None:
             self._load_folder(plugins_dir)
+        if load_entry_points:
+            self._tell_unknown()
 
     # --- loading --------------------------------------------------------------------------------------------
 
     def _load_entry_points(self) -> None:
         found = sorted(metadata.entry_points(group=ENTRY_POINT_GROUP), key=_builtin_first)
         seen: set[tuple[str, str, str]] = set()
+        known = self._known
         for entry in found:
             distribution = entry.dist.name if entry.dist else ""
             version = entry.dist.version if entry.dist else ""
@@ -96,7 +100,8 @@ class PluginManager:
             if (entry.name, entry.value, distribution) in seen:
                 continue
             seen.add((entry.name, entry.value, distribution))
-            if entry.name in self._disabled or not self._wanted(entry.name, distribution):
+            known |= {entry.name, distribution}
+            if {entry.name, distribution} & self._disabled or not self._wanted(entry.name, distribution):
                 continue
             origin = Origin(entry.name, distribution, version)
             try:
@@ -111,6 +116,7 @@ class PluginManager:
         if not folder.is_dir():
             raise SettingsError(f"--plugins-dir came as {str(folder)!r}, which is no folder; give one with *.py files")
         for path in sorted(folder.glob("*.py")):
+            self._known.add(path.stem)
             if path.stem in self._disabled or path.stem.startswith("_"):
                 continue
             origin = Origin(path.stem, str(path.name))
@@ -129,6 +135,13 @@ class PluginManager:
                 continue
             version = str(getattr(module, "__version__", ""))
             self.register(module, Origin(path.stem, path.name, version))
+
+    def _tell_unknown(self) -> None:
+        """A slip of the finger in --no-plugin would leave a plugin in that somebody wants out."""
+        for name in sorted(self._disabled - self._known):
+            near = difflib.get_close_matches(name, self._known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else "; `soundforge plugins` lists them"
+            self._fail(Origin(name), f"is named by --no-plugin, but no plugin is called that{hint}")
 
     def _wanted(self, name: str, distribution: str) -> bool:
         return self.limited_to is None or name in self.limited_to or distribution in self.limited_to

@@ -184,6 +184,9 @@ def test_built_ins_come_through_entry_points_and_all_load() -> None:
 
 def test_no_plugin_leaves_one_out() -> None:
     assert "dac" not in {info.name for info in PluginManager(disabled=["dac"]).report()}
+    assert not PluginManager(disabled=["soundforge"]).registries.codecs  # a distribution's name takes all of it out
+    (slip,) = [info for info in PluginManager(disabled=["dca"]).report() if info.name == "dca"]
+    assert slip.error == "is named by --no-plugin, but no plugin is called that; did you mean 'dac'?"
 
 
 def test_tracing_prints_hook_calls(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,12 +6,7 @@ deterministic model that this file registers, too.
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,102 +14,36 @@ from typing import Any
 
 import numpy as np
 import pytest
+from plugin_server import Server
 
 import soundforge as sf
 from soundforge.host import create_host
 from soundforge.requests import SamplingParams
 from soundforge.wav import read_clip
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bridges"))
-
-from osc_client import Client, Heard
-
 pytestmark = pytest.mark.slow
 HERE = Path(__file__).resolve().parent
 
 
-class Server:
-    """The process, and a client that is subscribed."""
+class Place:
+    """Where the server of this module finds its plugins and writes their events."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as trial:
-            trial.bind(("127.0.0.1", 0))
-            port = int(trial.getsockname()[1])
-        self.plugins = folder / "plugins"
+        self.plugins, self.events = folder / "plugins", folder / "events.txt"
         self.plugins.mkdir()
         shutil.copy(HERE / "served_plugins.py", self.plugins / "tides.py")
         (self.plugins / "torn.py").write_text("import nowhere_to_be_found\n")
-        (folder / "settings.toml").touch()
-        self.events = folder / "events.txt"
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "SOUNDFORGE_CONFIG": str(folder / "settings.toml"),
-                       "SERVED_PLUGINS_EVENTS": str(self.events)}
-        self.screen = folder / "screen.txt"
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "soundforge.cli", "serve", "--model", "tiny-live", "--offline-device",
-             "--plugins-dir", str(self.plugins), "--plugin-seconds", "3", "--library", str(folder / "library"),
-             "--log", str(folder / "log.txt"), "--osc-port", str(port)],
-            stdout=self.screen.open("wb"), stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment)
-        self.client = Client(port)
-        self.names = 0
-
-    def wait_until_ready(self) -> None:
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            assert self.process.poll() is None, self.screen.read_text()
-            self.client.send("/soundforge/status")
-            try:
-                address, values = self.client.receive(1.0)
-            except (TimeoutError, ConnectionError):
-                continue
-            if address == "/soundforge/status" and values[0] == "ready":
-                return
-        raise AssertionError(self.screen.read_text())
-
-    def set(self, name: str, value: Any) -> Heard:
-        self.client.drain()
-        return self.client.ask(f"/soundforge/{name}", value)
-
-    def start(self, text: str = "a b", seconds: float = 0.4) -> str:
-        self.names += 1
-        job = f"j{self.names}"
-        self.client.send("/soundforge/generate", text, seconds, job)
-        return job
-
-    def ended(self, job: str, seconds: float = 90.0) -> Heard:
-        """The job's last reply: done, error or cancelled."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            try:
-                address, values = self.client.receive(1.0)
-            except TimeoutError:
-                continue
-            if address.rpartition("/")[2] in ("done", "error", "cancelled") and values[:1] == (job,):
-                return address, values
-        raise AssertionError(f"{job} did not end:\n{self.screen.read_text()}")
-
-    def made(self, text: str = "a b", seconds: float = 0.4) -> sf.Clip:
-        address, values = self.ended(self.start(text, seconds))
-        assert address == "/soundforge/job/done", values
-        return read_clip(Path(values[3]))
-
-    def failed(self) -> str:
-        address, values = self.ended(self.start())
-        assert address == "/soundforge/job/error", values
-        return str(values[1])
-
-    def close(self) -> None:
-        self.process.send_signal(signal.SIGINT)
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait(5)
-        self.client.close()
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    made = Server(tmp_path_factory.mktemp("served"))
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return Place(tmp_path_factory.mktemp("place"))
+
+
+@pytest.fixture(scope="module")
+def server(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    made = Server(tmp_path_factory.mktemp("served"), "--model", "tiny-live", "--plugins-dir", str(place.plugins),
+                  "--plugin-seconds", "3", environment={"SERVED_PLUGINS_EVENTS": str(place.events)})
     try:
         made.wait_until_ready()
         made.set("param/autoplay", 0)
@@ -125,7 +54,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def test_what_could_not_be_imported_is_told_with_its_name(server: Server) -> None:
-    assert "cannot be imported (ModuleNotFoundError" in " ".join(server.screen.read_text().split())
+    assert "cannot be imported (ModuleNotFoundError" in server.printed()
 
 
 @pytest.mark.parametrize(("mode", "what"), [
@@ -177,7 +106,7 @@ def test_processors_run_on_the_clip_and_those_that_break_are_named(server: Serve
     assert server.set("param/processors", " ")[0] == "/soundforge/param/processors"
 
 
-def test_a_fader_morphs_one_text_into_another_while_it_plays_and_it_can_be_made_again(server: Server) -> None:
+def test_a_fader_morphs_one_text_into_another_and_it_can_be_made_again(server: Server, place: Place) -> None:
     server.set("param/text_b", "harsh techno kick")
     still = server.made("warm strings", 5.0)
     job = server.start("warm strings", 5.0)
@@ -193,7 +122,7 @@ def test_a_fader_morphs_one_text_into_another_while_it_plays_and_it_can_be_made_
     assert clip.codes is not None and still.codes is not None
     assert np.array_equal(clip.codes[:, :first], still.codes[:, :first]) or clip.request.conditions
     assert not np.array_equal(clip.codes, still.codes)
-    np.testing.assert_array_equal(replayed(clip, server.plugins), clip.codes)
+    np.testing.assert_array_equal(replayed(clip, place.plugins), clip.codes)
     server.set("param/morph", 0.0)
     server.set("param/text_b", " ")
 
@@ -225,15 +154,15 @@ def replayed(clip: sf.Clip, plugins: Path) -> np.ndarray:
     return np.concatenate(pieces, axis=-1)
 
 
-def test_listeners_hear_and_one_that_raises_is_told_of_once(server: Server) -> None:
+def test_listeners_hear_and_one_that_raises_is_told_of_once(server: Server, place: Place) -> None:
     job = server.start("a", 6.0)
     server.client.send("/soundforge/cancel", job)
     server.ended(job)
     deadline = time.monotonic() + 20
-    while "on_event raised RuntimeError: deaf from now on" not in " ".join(server.screen.read_text().split()):
-        assert time.monotonic() < deadline, server.screen.read_text()
+    while "on_event raised RuntimeError: deaf from now on" not in server.printed():
+        assert time.monotonic() < deadline, server.printed()
         time.sleep(0.1)
-    heard = server.events.read_text().split()
+    heard = place.events.read_text().split()
     assert {"JobEvent", "ClipEvent", "ParamEvent"} <= set(heard)
     server.made()
-    assert " ".join(server.screen.read_text().split()).count("deaf from now on") == 1
+    assert server.printed().count("deaf from now on") == 1

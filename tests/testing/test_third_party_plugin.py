@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from plugin_server import Server
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "third_party_plugin"
 USE = """
@@ -66,3 +68,24 @@ def test_it_is_found_and_heard(installed: Path) -> None:
 def test_its_own_tests_pass_against_what_was_installed(installed: Path) -> None:
     done = _run(["-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, str(EXAMPLE / "tests")], installed)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_it_is_used_over_osc_in_a_real_server(installed: Path, tmp_path: Path) -> None:
+    server = Server(tmp_path, environment={"PYTHONPATH": str(installed)})
+    try:
+        server.wait_until_ready()
+        server.set("param/autoplay", 0)
+        server.set("param/seed", 3)
+        plain = server.made("lead", 0.4)
+        server.set("condition/drawn_melody", "0:60 0.4:72")
+        server.set("param/guidance/drawn_melody", 2.0)
+        drawn = server.made("lead", 0.4)
+        assert drawn.request.conditions == {"drawn_melody": "0:60 0.4:72"}
+        assert drawn.request.guidance["drawn_melody"] == 2.0 and not np.array_equal(drawn.codes, plain.codes)
+        server.set("condition/drawn_melody", "upwards")
+        assert "expected points of seconds and MIDI note" in server.failed()
+        address, values = server.set("condition/drawn_melodies", "0:60")
+        assert address == "/soundforge/error" and "drawn_melody" in values[1]
+    finally:
+        server.close()
