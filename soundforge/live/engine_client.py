@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import queue
+import signal
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,6 +27,7 @@ OnEvent = Callable[[object], None]
 
 FIRST_BACKOFF_SECONDS = 0.1
 MAX_BACKOFF_SECONDS = 30.0
+DEATHS_BEFORE_READY = 3  # more of them are no accident
 GRACE_SECONDS = 1.5  # to end by itself: it needs no time, unless it is stuck
 
 
@@ -90,6 +92,7 @@ class LocalEngine:
         self._stopping = False
         self._wanted_model = ""
         self._backoff = 0.0
+        self._deaths = 0  # since it was last ready
         self._restart: asyncio.TimerHandle | None = None
         self.restarts = 0
 
@@ -164,9 +167,7 @@ class LocalEngine:
         outbox.put(None)
         pipe.close()
         if not self._stopping:
-            code = process.exitcode
-            how = f"signal {-code}" if code is not None and code < 0 else f"exit status {code}"
-            self._deliver(loop, EngineLost(f"the engine process ended ({how}); it is started again"))
+            self._deliver(loop, EngineLost(how_it_ended(process.exitcode)))
 
     def _deliver(self, loop: asyncio.AbstractEventLoop, event: object) -> None:
         try:
@@ -176,7 +177,7 @@ class LocalEngine:
 
     def _receive(self, event: object) -> None:
         if isinstance(event, EngineReady):
-            self._backoff = 0.0
+            self._backoff, self._deaths = 0.0, 0
             # After a crash it comes back with the model that could be loaded last.
             self._setup = replace(self._setup, model=self._wanted_model or self._setup.model)
             self._wanted_model = ""
@@ -185,14 +186,31 @@ class LocalEngine:
         elif isinstance(event, EngineLost):
             # What is sent from here on is for the next process, and waits for it.
             self._outbox = queue.SimpleQueue()
-            self._schedule_restart()
+            event = self._schedule_restart(event.what)
         self._on_event(event)
 
-    def _schedule_restart(self) -> None:
+    def _schedule_restart(self, how: str) -> EngineLost:
         assert self._loop is not None
+        self._deaths += 1
         if self._stopping:
-            return
+            return EngineLost(f"the engine process ended ({how})")
         self.restarts += 1
         self._restart = self._loop.call_later(self._backoff, self._launch)
+        what = f"the engine process ended ({how}); it is started again"
+        failing = self._deaths > DEATHS_BEFORE_READY
+        if failing:
+            what = (f"the engine process ended {self._deaths} times before it was ready ({how}); it is tried again "
+                    f"every {MAX_BACKOFF_SECONDS:g} s at last; load another model with /soundforge/model, or see the "
+                    "log")
         # One that served comes back at once; one that dies again before it is ready waits longer each time.
         self._backoff = min(MAX_BACKOFF_SECONDS, max(FIRST_BACKOFF_SECONDS, 2 * self._backoff))
+        return EngineLost(what, failing, tell=self._deaths <= DEATHS_BEFORE_READY + 1)
+
+
+def how_it_ended(code: int | None) -> str:
+    """An exit status in words."""
+    if code is None or code >= 0:
+        return f"exit status {code}"
+    if -code == getattr(signal, "SIGKILL", None):
+        return f"signal {-code}: it was killed, perhaps because the machine ran out of memory"
+    return f"signal {-code}"

@@ -189,9 +189,17 @@ class EngineFailed:
 
 @dataclass(frozen=True, slots=True)
 class EngineLost:
-    """The engine process died; it is being started again (made by the client, not by the engine)."""
+    """The engine process died; it is being started again (made by the client, not by the engine).
+
+    Args:
+        what: one line for the user, and for its jobs.
+        failing: it died several times before it was ready; something is wrong with it that will not go by itself.
+        tell: False for what would only repeat the last line.
+    """
 
     what: str
+    failing: bool = False
+    tell: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,5 +304,5 @@ class LiveModel(Protocol):
 
     def open_prompt(self, request: GenerateRequest) -> OpenedPrompt: ...
     def generate(self, request: GenerateRequest, *, endless: bool, cancel: CancelToken) -> Continuation: ...
-    def close(self) -> None: ...
     def finisher(self, request: GenerateRequest) -> Callable[[Clip], Clip]: ...
+    def close(self) -> None: ...

@@ -3,7 +3,9 @@
 It stands behind the same protocol as the real one (`EngineSetup(factory="soundforge.testing.tone_engine:load")`), in
 the engine process or in this one. New audio is a sine whose frequency tells the seed: `tone_hz(seed)`; the lead before
 it is the prompt's own end. `options`: `rtf` (pace, 0 = as fast as it goes), `load_seconds`, `sample_rate`,
-`channels`, `fail` (text: every job fails with it), `die` (True: the process ends in the middle of a job).
+`channels`, `fail` (text: every job fails with it), `die` (True: the process ends in the middle of a job),
+`die_while` (a file: as long as it exists the process ends while it loads), `eat_bytes` (every job with the text
+"hungry" takes so much memory).
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,6 +38,8 @@ def load(setup: EngineSetup, name: str) -> ToneModel:
     """The factory. A model called "missing" is not there."""
     options = dict(setup.options)
     time.sleep(float(options.get("load_seconds", 0.0)))
+    if options.get("die_while") and Path(options["die_while"]).exists():
+        os._exit(3)
     if name == "missing":
         raise CheckpointError("model came as 'missing', which is not there; expected 'tone'")
     return ToneModel(name, options)
@@ -113,6 +118,8 @@ class ToneContinuation:
         model = self._model
         if model.options.get("fail"):
             raise JobError(str(model.options["fail"]))
+        if model.options.get("eat_bytes") and self.request.text == "hungry":
+            np.ones(int(model.options["eat_bytes"]), np.uint8)
         if self.lead_samples:
             yield ToneChunk(self._lead, None)
         rate, made = model.sample_rate, 0

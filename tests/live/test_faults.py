@@ -118,3 +118,51 @@ def test_the_engine_is_killed_again_and_again(tmp_path: Path, kills: int) -> Non
         assert blocks.min() > 0.05, "the monitored input is heard all the time"
 
     asyncio.run(main())
+
+
+def test_an_engine_that_dies_at_every_start_is_told_once_and_comes_back(tmp_path: Path) -> None:
+    """No flood of lines, no busy loop: the status says error, and when the cause is gone it serves."""
+    cause = tmp_path / "broken"
+
+    async def main() -> None:
+        async with running(tmp_path, loop=write_loop(tmp_path), process=True, die_while=str(cause)) as rig:
+            session = rig.session
+            session.set_param("monitor", 1)
+            cause.touch()
+            session.generate(seconds=30.0, job="lost")
+            os.kill(session.engine.pid, signal.SIGKILL)
+            await rig.until(lambda: any("4 times before it was ready" in what for what in rig.notices()), 60.0)
+            assert rig.jobs("error")[0].job == "lost"
+            assert session.status().state == "error"
+            said, restarts = len(rig.notices()), session.engine.restarts
+            assert said == 4
+            began = int(session.audio.now())
+            await asyncio.sleep(2.0)
+            assert len(rig.notices()) == said
+            assert session.engine.restarts <= restarts + 2, "each wait is twice as long as the last"
+            ended = int(session.audio.now())
+            cause.unlink()
+            session.load_model("tone")  # at once, whatever the next try's time is
+            await rig.until(lambda: session.status().state != "error", 30.0)
+            session.set_param("quantum", 0)
+            session.generate(seconds=0.3, job="next")
+            await rig.until(lambda: any(e.job == "next" for e in rig.jobs("done")), 30.0)
+        assert np.abs(rig.sound()[began:ended]).max() > 0.1, "the monitored input is heard meanwhile"
+
+    asyncio.run(main())
+
+
+def test_a_job_that_is_too_big_for_the_memory_is_answered_and_the_next_one_works(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with running(tmp_path, process=True, eat_bytes=2**50) as rig:
+            session = rig.session
+            pid = session.engine.pid
+            session.generate("hungry", seconds=1.0, job="big")
+            await rig.until(lambda: rig.jobs("error"))
+            assert "out of memory" in rig.jobs("error")[0].what
+            session.set_param("quantum", 0)
+            session.generate("bells", seconds=0.3, job="small")
+            await rig.until(lambda: rig.jobs("done"))
+            assert session.engine.pid == pid
+
+    asyncio.run(main())
