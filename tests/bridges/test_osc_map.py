@@ -15,9 +15,10 @@ from osc_client import Client, Running, running
 from session_double import MemorySession
 
 from soundforge import SettingsError
-from soundforge_bridges.osc import remap
+from soundforge_bridges.osc import remap_file
 from soundforge_bridges.osc.feedback import MAX_SURFACES, Feedback
-from soundforge_bridges.osc.remap import Scaling, parse_address_map, read_address_map
+from soundforge_bridges.osc.remap import Scaling
+from soundforge_bridges.osc.remap_file import parse_address_map, read_address_map
 from soundforge_bridges.osc.replies import Outgoing
 
 LAYOUT = """
@@ -98,6 +99,16 @@ def test_a_new_surface_is_told_where_everything_stands_and_of_changes(session: M
     other.close()
 
 
+def test_a_fader_for_whole_numbers_is_rounded_and_not_pushed_back(session: MemorySession, surface: Client) -> None:
+    surface.send("/1/rotary2", 1.0)
+    surface.drain()
+    for step in (60.0, 60.1, 60.2):
+        surface.send("/1/rotary2", step)
+    values = {call[2] for call in called(session, 3) if call[1] == "top_k"}
+    assert all(isinstance(value, int) for value in values)
+    assert surface.nothing(), "the knob stands where it was put, not where the whole number would be"
+
+
 def test_errors_name_their_address(surface: Client) -> None:
     surface.drain()
     surface.send("/1/xy", 0.5)
@@ -137,6 +148,7 @@ def test_the_file_is_read_again_and_a_wrong_one_changes_nothing(session: MemoryS
     ("nonsense = 1", "expected feedback_port, addresses, feedback"), ("feedback_port = 0", "expected 1 to 65535"),
     ("addresses = 3", "expected a section"), ("[addresses]\nfader = {}", "is no OSC address"),
     ("[addresses]\n'/a' = {}", "expected a table with"), ("[addresses]\n'/a' = { to = '/x' }", "no address of ours"),
+    ("[addresses]\n'/a' = { to = '/soundforge/param/volume' }", "param came as 'volume'"),
     ("[addresses]\n'/a' = { to = '/soundforge/param/cfg', low = 'x' }", "expected a number"),
     ("[addresses]\n'/a' = { to = '/soundforge/param/cfg', low = 1 }", "two different ones"),
     ("[addresses]\n'/a' = { to = '/soundforge/param/cfg', curve = 'log' }", "log with both above 0"),
@@ -153,7 +165,7 @@ def test_wrong_files_say_where(tmp_path: Path, text: str, what: str) -> None:
 
 
 def test_the_example_in_the_docstring_is_read(tmp_path: Path) -> None:
-    text = (remap.__doc__ or "").partition("\n\n")[2].partition("\nWhat comes")[0]
+    text = (remap_file.__doc__ or "").partition("\n\n")[2].partition("\nWhat comes")[0]
     path = tmp_path / "example.toml"
     path.write_text(text)
     read = read_address_map(path)

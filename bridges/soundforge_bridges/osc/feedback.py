@@ -84,7 +84,8 @@ class Feedback:
     def _to(self, where: Address, surface: Surface, message: Outgoing) -> None:
         for echo in self.map.outgoing[message.address]:
             value = echo.value(message.values)
-            if value is None or _same(surface.stands.get(echo.address), value):
+            there = surface.stands.get(echo.address)
+            if value is None or _same(there, value) or (there is not None and echo.stands(there, message.values)):
                 continue
             surface.stands[echo.address] = value
             tag = "s" if isinstance(value, str) else "i" if isinstance(value, int) else "f"

@@ -25,7 +25,8 @@ from soundforge_bridges.osc.outbox import Outbox
 from soundforge_bridges.osc.peers import Access
 from soundforge_bridges.osc.reader import Message
 from soundforge_bridges.osc.receiver import Receiver
-from soundforge_bridges.osc.remap import PARAM, AddressMap, read_address_map
+from soundforge_bridges.osc.remap import AddressMap
+from soundforge_bridges.osc.remap_file import PARAM, read_address_map
 from soundforge_bridges.osc.replies import REPLIES, Outgoing, from_event, param_reply
 from soundforge_bridges.osc.table import COMMANDS, NAME, Command, find
 from soundforge_bridges.port import SessionPort
@@ -44,7 +45,7 @@ class OscBridge:
         host: address to listen on.
         port: 0 = any free one, see `port` after `start`.
         allow: hosts besides this machine whose packets are read.
-        map_file: TOML file with other programs' addresses (`osc.remap`), read again when it changes; None = none.
+        map_file: TOML file with other programs' addresses (`osc.remap_file`), read again when it changes; None = none.
     """
 
     def __init__(self, session: SessionPort, host: str = "127.0.0.1", port: int = 9130,
@@ -85,12 +86,13 @@ class OscBridge:
         loop = asyncio.get_running_loop()
         if self._map_file is not None:
             self._out.feedback.use(await loop.run_in_executor(None, self._map_file.read))
-            self._watcher = asyncio.create_task(self._watch_map(self._map_file))
         self._access = await loop.run_in_executor(None, Access, self._allow, self._host)
         self._intake.start(loop)
         receiver = Receiver(self._intake.queue, self._access, self._intake.wake)
         receiver.open(self._host, self._wanted_port)
         self._receiver = receiver
+        if self._map_file is not None:
+            self._watcher = asyncio.create_task(self._watch_map(self._map_file))
         self._undo = [self._session.add_listener(self._on_event),
                       self._session.add_drop_counter(lambda: self.dropped)]
 
