@@ -62,7 +62,7 @@ class PluginManager:
         load_entry_points: look for installed plugins (built-ins are found this way too).
         only: entry-point or distribution names to load; None = `SOUNDFORGE_PLUGINS`, or all when that is unset.
         disabled: names that are not loaded (`--no-plugin`).
-        plugins_dir: a folder with one-file plugins (`*.py`).
+        plugins_dir: a folder with one-file plugins (`*.py`, but for tests and names that begin with `_`).
 
     Raises:
         SettingsError: `plugins_dir` is no folder.
@@ -117,7 +117,8 @@ class PluginManager:
             raise SettingsError(f"--plugins-dir came as {str(folder)!r}, which is no folder; give one with *.py files")
         for path in sorted(folder.glob("*.py")):
             self._known.add(path.stem)
-            if path.stem in self._disabled or path.stem.startswith("_"):
+            # A plugin's tests often lie beside it; they are no plugins.
+            if path.stem in (*self._disabled, "conftest", "setup") or path.stem.startswith(("_", "test_")):
                 continue
             origin = Origin(path.stem, str(path.name))
             module_name = f"soundforge_plugin_file_{path.stem}"

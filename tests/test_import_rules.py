@@ -160,6 +160,28 @@ def test_no_plugin_or_bridge_imports_another_one() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+PUBLIC = ("soundforge.interfaces", "soundforge.audio", "soundforge.clip", "soundforge.errors", "soundforge.requests",
+          "soundforge.chord_names", "soundforge.midi_notes", "soundforge.note_sound", "soundforge.written_notes",
+          "soundforge.model_conditions", "soundforge.tempo", "soundforge.checkpoints", "soundforge.nn")
+"""What built-in plugins may use, and so may anybody's: docs/plugins.md names the same."""
+
+
+def test_built_in_plugins_eat_what_everybody_s_eat() -> None:
+    import soundforge
+
+    names = tuple(f"soundforge.{name}" for name in soundforge.__all__)
+    wrong = {f"{module}:{item.line} imports {item.module}" for module, path in modules().items()
+             if under(module, (PLUGINS,)) for item in all_imports(module, path)
+             if under(item.module, ("soundforge",)) and item.module != "soundforge"
+             and not under(item.module, (*PUBLIC, *names))}
+    assert not wrong, "\n".join(sorted(wrong))
+
+
+def test_the_page_names_what_is_public() -> None:
+    page = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+    assert [name for name in PUBLIC if f"`{name}`" not in page] == []
+
+
 def test_the_walk_sees_imports_of_every_kind() -> None:
     source = ("import a.b\nfrom c import d\nfrom . import e\nfrom ..f import g\n"
               "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import h\n"

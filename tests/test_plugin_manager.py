@@ -145,6 +145,8 @@ def test_one_file_plugins(tmp_path: Path) -> None:
     assert manager.registries.codecs.origin("mine").version == "3.4"
     assert "no_such_module_anywhere" in errors_of(manager)["broken"]
     assert "SystemExit" in errors_of(manager)["leaves"]
+    (tmp_path / "test_mine.py").write_text("import nowhere_to_be_found\n")  # its tests, which are no plugin
+    (tmp_path / "conftest.py").write_text("import nowhere_to_be_found\n")
     again = PluginManager(load_entry_points=False, plugins_dir=tmp_path, disabled=["mine"])
     assert not again.registries.codecs
     with pytest.raises(SettingsError, match="no folder"):

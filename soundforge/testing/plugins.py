@@ -94,7 +94,8 @@ def find_plugin_modules(package: str) -> list[str]:
         known = False
     if not known:
         raise InputError(f"plugin came as {package!r}, expected an installed distribution, an entry point of the group "
-                         f"{ENTRY_POINT_GROUP!r}, or a module; install it first (`pip install -e .`)")
+                         f"{ENTRY_POINT_GROUP!r}, or a module; install it first (`pip install -e .`), or go to where "
+                         "it lies")
     return [package]
 
 
