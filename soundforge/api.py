@@ -26,7 +26,7 @@ from soundforge.engine.live_prompt import LivePrompt
 from soundforge.engine.model import LanguageModelRuntime
 from soundforge.engine.prompt import Prompt, make_prompt
 from soundforge.engine.redecode import redecode
-from soundforge.engine.render import new_length, render
+from soundforge.engine.render import check_no_options, new_length, render
 from soundforge.engine.render_other import render_other, stream_new
 from soundforge.engine.running import RunningStream
 from soundforge.engine.stream import AudioStream, primed_stream, stream_generation
@@ -261,6 +261,7 @@ class Engine(LoadedModel):
             if endless:
                 raise RequestError(f"{model.name!r} makes clips as a whole and cannot go on endlessly; give a length")
             return RunningStream(self._stream_other(model, request, prompt, progress, token), request, None)
+        check_no_options(request, model.name)
         length = new_length(request, model.codec)
         level = LevelHold(model.codec) if request.level_hold else None
         codes = None if prompt is None else prompt.codes[:1]

@@ -50,6 +50,24 @@ def decoder_call(text: str | None) -> tuple[str | None, dict[str, Any] | None]:
     return (calls[0][0], dict(calls[0][1])) if calls else (None, None)
 
 
+def model_options(text: str) -> dict[str, Any]:
+    """A model's own options from text such as `"solver=euler,steps=20"`; numbers with slashes are lists of them.
+
+        model_options("decoding_steps=10/5/5/5")   # {"decoding_steps": (10, 5, 5, 5)}
+
+    Raises:
+        RequestError: not of this form.
+    """
+    found: dict[str, Any] = {}
+    for part in filter(None, text.split(",")):
+        name, equals, value = part.strip().partition("=")
+        if not name or not equals or not value:
+            raise RequestError(f"options came as {text[:60]!r}, expected key=value, several of them separated by "
+                               "commas, such as solver=euler,steps=20")
+        found[name] = _number_or_text(value) if "/" not in value else tuple(map(_number_or_text, value.split("/")))
+    return found
+
+
 def _call(item: Any) -> ProcessorCall:
     if isinstance(item, str):
         name, colon, rest = item.partition(":")
@@ -68,9 +86,15 @@ def _option(text: str, whole: str) -> tuple[str, float | int | str]:
     if not name or not equals or not value:
         raise RequestError(f"processor {whole[:60]!r} has an option {text!r}, expected key=value, several of them "
                            "separated by commas")
+    return name, _number_or_text(value)
+
+
+def _number_or_text(value: str) -> float | int | str | bool:
+    if value.lower() in ("true", "false"):
+        return value.lower() == "true"
     for kind in (int, float):
         try:
-            return name, kind(value)
+            return kind(value)
         except ValueError:
             continue
-    return name, value
+    return value

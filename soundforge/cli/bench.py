@@ -36,7 +36,7 @@ def bench(
                   f"{machine['cores']} cores, {result['read_bandwidth_bytes'] / 1e9:.0f} GB/s read", markup=False)
     for name, value in lines(result):
         console.print(f"  {name:<34} {value}", markup=False)
-    console.print(f"median of {runs} runs of {seconds:g} s, batch 1", markup=False)
+    console.print(f"median of {runs} runs of {result['seconds']:g} s, batch 1", markup=False)
     for sentence in result["advice"]:
         console.print(f"- {sentence}", markup=False)
 

@@ -32,6 +32,7 @@ def measure(model: str, device: str, quantize: str | None, seconds: float, runs:
     engine = sf.load(model, device=device, quantize=quantize)
     load_seconds = time.perf_counter() - began
     with engine:
+        seconds = min(seconds, engine.longest_seconds)
         is_lm = isinstance(engine.model, LanguageModelRuntime)
         engine.generate(TEXT, seconds=min(seconds, 1.0), seed=0)  # the first run pays for caches; it is not counted
         prompt = engine.generate(TEXT, seconds=min(8.0, engine.window_seconds), seed=0).as_waveform()

@@ -32,6 +32,8 @@ def render(
         "--condition", metavar="NAME=VALUE", help="Any condition: text, or a sound file; may be repeated.")] = None,
     decoder: Annotated[str | None, typer.Option(metavar="NAME[:k=v,...]",
                                                 help="Another decoder than the codec's own.")] = None,
+    option: Annotated[str | None, typer.Option(
+        metavar="KEY=VALUE,...", help="The model's own options, such as solver=euler,steps=20.")] = None,
     process: Annotated[list[str] | None, typer.Option(
         "--process", metavar="NAME[:k=v,...]", help="A clip processor for the result; may be repeated.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same clip; random without one.")] = None,
@@ -57,7 +59,7 @@ def render(
         order = Order.from_options(
             text=text, seconds=seconds, bars=bars, bpm=bpm, beats_per_bar=beats_per_bar, model=model or "starter",
             continued=continue_, only_new=only_new, melody=melody, style=style, condition=condition or [],
-            decoder=decoder, process=process or [], seed=seed, crossfade_ms=crossfade_ms,
+            decoder=decoder, option=option, process=process or [], seed=seed, crossfade_ms=crossfade_ms,
             sampling={"temperature": temperature, "top_k": top_k, "top_p": top_p, "cfg": cfg})
     run(order, output, bits=bits, device=device, quantize=quantize, plugins_dir=plugins_dir,
         no_plugin=tuple(no_plugin or ()))

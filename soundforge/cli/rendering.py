@@ -18,7 +18,7 @@ from soundforge.audio import Waveform, read
 from soundforge.cli.output import INTERRUPTED, busy, errors, usage_error
 from soundforge.clip import Clip
 from soundforge.errors import AudioError, LibraryError
-from soundforge.processing import decoder_call
+from soundforge.processing import decoder_call, model_options
 from soundforge.requests import CancelToken, GenerateRequest, SamplingParams
 
 if TYPE_CHECKING:
@@ -49,8 +49,9 @@ class Order:
     @staticmethod
     def from_options(*, text: str | None, seconds: float | None, bars: float | None, bpm: float | None,
                      beats_per_bar: int, model: str, continued: Path | None, only_new: bool, melody: Path | None,
-                     style: Path | None, condition: Sequence[str], decoder: str | None, process: Sequence[str],
-                     seed: int | None, crossfade_ms: float, sampling: Mapping[str, Any]) -> Order:
+                     style: Path | None, condition: Sequence[str], decoder: str | None, option: str | None,
+                     process: Sequence[str], seed: int | None, crossfade_ms: float,
+                     sampling: Mapping[str, Any]) -> Order:
         """The order that the options describe.
 
         Raises:
@@ -78,7 +79,7 @@ class Order:
                         processors=tuple(process), crossfade_ms=crossfade_ms, sampling=SamplingParams(**keywords))
         name, options = decoder_call(decoder)
         optional = {"seconds": seconds, "bars": bars, "bpm": bpm, "seed": seed, "decoder": name,
-                    "decoder_options": options}
+                    "decoder_options": options, "options": model_options(option) if option else None}
         keywords |= {name: value for name, value in optional.items() if value is not None}
         if process:
             keywords["processors"] = tuple(process)

@@ -57,6 +57,13 @@ def new_length(request: GenerateRequest, codec: Codec) -> NewLength:
     return NewLength(frames, samples)
 
 
+def check_no_options(request: GenerateRequest, model: str) -> None:
+    """Raises RequestError when a request has options: they belong to models that run themselves."""
+    if request.options:
+        raise RequestError(f"options came ({', '.join(map(str, request.options))}), but {model!r} is a language model "
+                           "and takes none; leave them out")
+
+
 def render(runtime: LanguageModelRuntime, requests: Sequence[GenerateRequest], *, prompt: Prompt | None,
            cancel: CancelToken, progress: Progress | None, find_decoder: FindDecoder) -> list[Clip]:
     """Generate one batch to its end.
@@ -70,6 +77,7 @@ def render(runtime: LanguageModelRuntime, requests: Sequence[GenerateRequest], *
     """
     began = time.perf_counter()
     first, codec = requests[0], runtime.codec
+    check_no_options(first, runtime.name)
     length = new_length(first, codec)
     decoder = None if first.decoder is None else find_decoder(first.decoder)
     progress, decoding = shared_progress(progress, decoder is not None)

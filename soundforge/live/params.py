@@ -79,6 +79,8 @@ _ALL = (
           "loudness:lufs=-14 peak_safe"),
     Param("decoder", "text", "", 0, 0, "decoder of what is generated from nothing, such as mbd or mbd:steps=10; "
           "empty = the codec's own"),
+    Param("options", "text", "", 0, 0, "the model's own options, such as solver=euler,steps=20 (JASCO) or "
+          "decoding_steps=10/5/5/5 (MAGNeT); language models take none"),
     Param("monitor", "switch", False, 0, 1, "the input is heard at the output", live=True),
     Param("autoplay", "switch", True, 0, 1, "what is generated is played"),
 )

@@ -9,7 +9,7 @@ from soundforge.blend import Blend
 from soundforge.chord_names import in_beats
 from soundforge.live.params import ParamValues
 from soundforge.live.transport import Transport
-from soundforge.processing import decoder_call
+from soundforge.processing import decoder_call, model_options
 from soundforge.requests import GenerateRequest, SamplingParams
 
 
@@ -61,4 +61,4 @@ def build_request(params: ParamValues, transport: Transport, conditions: Mapping
         beats_per_bar=max(1, round(transport.beats_per_bar)), seed=None if seed < 0 else seed,
         sampling=sampling_from(params), conditions={**conditions, **between}, guidance=params.guidance(),
         decoder=name, decoder_options=options or {}, crossfade_ms=params.number("crossfade_ms"), only_new=True,
-        processors=params.text("processors"), tags=dict(tags or {}))
+        options=model_options(params.text("options")), processors=params.text("processors"), tags=dict(tags or {}))

@@ -47,7 +47,7 @@ def song(tmp_path: Path) -> Path:
 def test_jasco_from_midi_and_audio_and_again(run: Any, tmp_path: Path, jasco: Path, song: Path) -> None:
     time = np.arange(32_000) / 32_000
     soundfile.write(tmp_path / "hum.wav", 0.4 * np.sin(2 * np.pi * 440 * time), 32_000)
-    options = ("--model", jasco, "--seconds", 1, "--seed", 4)
+    options = ("--model", jasco, "--seconds", 1, "--seed", 4, "--option", "solver=euler,steps=4")
     for chords in (song, "C@0b G7@2b"):
         told = run("render", "calm piano", "-o", tmp_path / "a.wav", "--condition", f"chords={chords}", "--melody",
                    tmp_path / "hum.wav", "--condition", f"drums={tmp_path / 'hum.wav'}", "--bpm", 120, *options)
@@ -55,6 +55,7 @@ def test_jasco_from_midi_and_audio_and_again(run: Any, tmp_path: Path, jasco: Pa
         again = run("render", "--again", tmp_path / "a.wav", "-o", tmp_path / "b.wav")
         assert again.status == 0, again.err
         np.testing.assert_array_equal(read_clip(tmp_path / "a.wav").waveform, read_clip(tmp_path / "b.wav").waveform)
+    assert read_clip(tmp_path / "a.wav").request.options == {"solver": "euler", "steps": 4}
     told = run("render", "calm piano", "-o", tmp_path / "a.wav", "--condition", f"chords={song}", *options)
     assert told.status == 0, told.err
     assert read_clip(tmp_path / "a.wav").request.conditions["chords"]["file"] == "song.mid"
@@ -71,6 +72,8 @@ def test_what_jasco_cannot_is_one_line(run: Any, tmp_path: Path, jasco: Path) ->
     for options, words in ((("--condition", "chords=Em@0"), "chord 'Em' is unknown to the model; with this root"),
                            (("--condition", f"drums={tmp_path / 'long.wav'}"), "has 3 s, expected at most 2 s"),
                            (("--continue", tmp_path / "long.wav"), "cannot continue audio"),
+                           (("--option", "wings=2"), "'wings' is unknown to JASCO"),
+                           (("--option", "steps"), "expected key=value"),
                            (("--style", tmp_path / "long.wav"), "has no slot for it")):
         told = run("render", "x", "-o", tmp_path / "a.wav", "--model", jasco, *options)
         assert told.status == 2 and words in told.err and len(told.err.strip().splitlines()) == 1, told.err
@@ -83,10 +86,11 @@ def test_another_decoder_with_options_and_again(run: Any, tmp_path: Path) -> Non
     model = tmp_path / "magnet"
     shutil.copytree(case, model)
     shutil.copy(mbd / "mbd_musicgen_32khz.th", model)
-    options = ("--model", model, "--seconds", 0.5, "--seed", 4)
+    options = ("--model", model, "--seconds", 0.5, "--seed", 4, "--option", "decoding_steps=5/3/3/2,cfg_min=0.5")
     told = run("render", "x", "-o", tmp_path / "a.wav", "--decoder", "mbd:steps=2,equalise=each", *options)
     assert told.status == 0, told.err
     made = read_clip(tmp_path / "a.wav")
+    assert made.request.options == {"decoding_steps": [5, 3, 3, 2], "cfg_min": 0.5}
     assert made.request.decoder == "mbd" and made.request.decoder_options == {"steps": 2, "equalise": "each"}
     again = run("render", "--again", tmp_path / "a.wav", "-o", tmp_path / "b.wav")
     assert again.status == 0, again.err
