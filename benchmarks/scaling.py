@@ -10,6 +10,7 @@ process's resident memory as it goes. The last line is JSON.
 from __future__ import annotations
 
 import itertools
+import time
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -89,22 +90,22 @@ def by_width(quantize: str | None, rounds: int) -> dict[str, Any]:
             "bytes": [stepping[w].bytes_read(250) for w in WIDTHS]}
 
 
-def memory(minutes: float) -> dict[str, Any]:
+def memory(minutes: float, most_seconds: float) -> dict[str, Any]:
     """Resident memory of a process that streams the starter without end, by seconds of audio."""
-    seconds, resident = [], []
+    seconds, resident, began = [], [], time.monotonic()
     with sf.load("starter") as engine:
         stream = engine.stream_request(GenerateRequest(text="techno, 120 bpm", bpm=120.0, seed=1), endless=True)
         made = 0
         for chunk in stream:
             made += chunk.samples.shape[-1]
-            if not seconds or made / engine.sample_rate > seconds[-1] + minutes * 60 / 100:
+            if not seconds or made / engine.sample_rate > seconds[-1] + 5:
                 seconds.append(made / engine.sample_rate)
                 resident.append(resident_bytes())
-            if made > minutes * 60 * engine.sample_rate:
+            if made > minutes * 60 * engine.sample_rate or time.monotonic() - began > most_seconds:
                 stream.stop()
-    tenth = len(seconds) // 10
+    tenth = max(1, len(seconds) // 10)
     return {"x": seconds, "bytes": resident,
-            "growth_bytes": median(resident[-tenth:]) - median(resident[tenth:2 * tenth]), "minutes": minutes}
+            "growth_bytes": median(resident[-tenth:]) - median(resident[tenth:2 * tenth]), "minutes": seconds[-1] / 60}
 
 
 def resident_bytes() -> int:
@@ -157,11 +158,13 @@ def main() -> None:
     parser.add_argument("--quantize", default=None)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--most-seconds", type=float, default=3600.0, help="end the stream of `memory` by then")
     parser.add_argument("--plots", type=Path, default=None)
     options = parse(parser)
     run = {"position": lambda: by_position(options.quantize, options.rounds),
            "batch": lambda: by_batch(options.quantize, options.rounds),
-           "width": lambda: by_width(options.quantize, options.rounds), "memory": lambda: memory(options.minutes)}
+           "width": lambda: by_width(options.quantize, options.rounds),
+           "memory": lambda: memory(options.minutes, options.most_seconds)}
     results, bandwidths = {}, []
     for name in options.what:
         bandwidths.append(read_bandwidth())

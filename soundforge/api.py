@@ -34,7 +34,7 @@ from soundforge.errors import RequestError
 from soundforge.host import PluginHost, create_host
 from soundforge.interfaces import Codec, GeneratedChunk
 from soundforge.loaded_model import LoadedModel, device_of
-from soundforge.model_loading import DecoderFinder, Model, load_codec_by_name, load_model
+from soundforge.model_loading import DecoderFinder, Model, load_codec_by_name, load_model, with_precision
 from soundforge.requests import CancelToken, GenerateRequest
 
 _host_lock = threading.Lock()
@@ -42,14 +42,16 @@ _hosts: dict[tuple[str | None, tuple[str, ...]], PluginHost] = {}
 
 
 def load(name: str | os.PathLike[str] = "starter", device: str = "auto", quantize: str | None = None, *,
-         plugins_dir: str | os.PathLike[str] | None = None, no_plugin: Iterable[str] = (),
-         host: PluginHost | None = None) -> Engine:
+         codec_precision: str = "float32", plugins_dir: str | os.PathLike[str] | None = None,
+         no_plugin: Iterable[str] = (), host: PluginHost | None = None) -> Engine:
     """Load a model.
 
     Args:
         name: an embedded model ("starter"), a checkpoint's folder, or a hub name ("facebook/musicgen-small").
         device: "auto" (CUDA where there is one, else CPU), "cpu", "cuda", "cuda:N", "mps".
         quantize: None, "int8" or "int4": weights of the language model in 8 or 4 bits.
+        codec_precision: "float32", or "bfloat16": convolutional codecs (EnCodec, DAC) decode up to twice as fast,
+            within a stated tolerance (docs/performance.md).
         plugins_dir: a folder with further one-file plugins.
         no_plugin: plugins that are not loaded.
         host: an own plugin host instead of these two.
@@ -61,16 +63,19 @@ def load(name: str | os.PathLike[str] = "starter", device: str = "auto", quantiz
         SettingsError: a device or quantisation that is not to be had.
     """
     host = host or _shared_host(plugins_dir, tuple(no_plugin))
-    return Engine(load_model(host, name, device, quantize), host)
+    return Engine(load_model(host, name, device, quantize, codec_precision), host)
 
 
-def load_codec(name: str | os.PathLike[str], *, host: PluginHost | None = None) -> Codec:
+def load_codec(name: str | os.PathLike[str], *, precision: str = "float32", host: PluginHost | None = None) -> Codec:
     """Load a codec: registered name ("encodec_32khz", "dac_44khz", "starter"), folder, or hub name.
 
+    Args:
+        precision: in which it decodes, as `codec_precision` of `load`.
+
     Raises:
-        CheckpointError, NotCachedError, PluginError: as of `load`.
+        CheckpointError, NotCachedError, PluginError, SettingsError: as of `load`.
     """
-    return load_codec_by_name(host or _shared_host(None, ()), name)
+    return with_precision(load_codec_by_name(host or _shared_host(None, ()), name), precision)
 
 
 def _shared_host(plugins_dir: str | os.PathLike[str] | None, no_plugin: tuple[str, ...]) -> PluginHost:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -56,7 +57,11 @@ def choose_device(name: str) -> str:
     return str(device)
 
 
-def load_model(host: PluginHost, name: str | os.PathLike[str], device: str, quantize: str | None) -> Model:
+CODEC_PRECISIONS = ("float32", "bfloat16")
+
+
+def load_model(host: PluginHost, name: str | os.PathLike[str], device: str, quantize: str | None,
+               codec_precision: str = "float32") -> Model:
     """Load a model by embedded name, folder, or hub name.
 
     Raises:
@@ -66,6 +71,11 @@ def load_model(host: PluginHost, name: str | os.PathLike[str], device: str, quan
         raise SettingsError(f"quantize came as {quantize!r}, expected None, 'int8' or 'int4'")
     device = choose_device(device)
     loaded = host.load_model(name, LoadOptions(device, quantize))
+    if isinstance(loaded, LanguageModelParts):
+        loaded = replace(loaded, codec=with_precision(loaded.codec, codec_precision))
+    elif codec_precision != "float32":
+        raise SettingsError(f"codec_precision came as {codec_precision!r}, but {loaded.name!r} is no decoder language "
+                            "model; load it without")
     if not isinstance(loaded, LanguageModelParts):
         if quantize is not None:
             raise SettingsError(f"quantize came as {quantize!r}, but {loaded.name!r} is no decoder language model; "
@@ -185,6 +195,24 @@ class DecoderFinder:
             if name not in self._built:
                 self._built[name] = self._host.decoder(name, self._setup)
             return self._built[name]
+
+
+def with_precision(codec: Codec, precision: str) -> Codec:
+    """A codec that decodes in float32 (itself) or bfloat16.
+
+    Raises:
+        SettingsError: another precision, or a codec that has float32 only.
+    """
+    if precision not in CODEC_PRECISIONS:
+        raise SettingsError(f"the codec's precision came as {precision!r}, expected {' or '.join(CODEC_PRECISIONS)}")
+    if precision == "float32":
+        return codec
+    narrowed = getattr(codec, "decoding_in_bfloat16", None)
+    if narrowed is None:
+        raise SettingsError(f"the codec of this model ({type(codec).__name__}) decodes in float32 only; leave bfloat16 "
+                            "out")
+    made: Codec = narrowed()
+    return made
 
 
 def load_codec_by_name(host: PluginHost, name: str | os.PathLike[str]) -> Codec:

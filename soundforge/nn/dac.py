@@ -85,9 +85,10 @@ class Snake(StreamLayer):
         self.alpha = nn.Parameter(torch.ones(1, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        # In place on the one new tensor: the activation is as costly as the convolutions otherwise.
+        # In place on the one new tensor: the activation is as costly as the convolutions otherwise. `alpha` is float32,
+        # and so is the phase, of which 8 bits would be too few.
         wave = (self.alpha * x).sin_().square_()
-        return wave.mul_((self.alpha + 1e-9).reciprocal()).add_(x)
+        return wave.mul_((self.alpha + 1e-9).reciprocal()).add_(x).to(x.dtype)
 
 
 def dac_encoder(config: DacConfig) -> Chain:

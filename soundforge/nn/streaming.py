@@ -133,6 +133,8 @@ def _in_tiles(layers: list[StreamLayer], x: Tensor, tile: int) -> Tensor:
     outputs = [
         _step_all(layers, x[..., start : start + tile], states, last=start + tile >= n) for start in range(0, n, tile)
     ]
+    if outputs[0].dtype == torch.bfloat16:
+        return torch.cat([y.transpose(1, 2) for y in outputs], dim=1).transpose(1, 2)
     return torch.cat(outputs, dim=-1)
 
 
@@ -189,8 +191,12 @@ def group_norm(norm: nn.GroupNorm, x: Tensor) -> Tensor:
 
 
 def join(held: Tensor | None, x: Tensor) -> Tensor:
-    """`x` behind what was held back."""
-    return x if held is None else torch.cat([held, x], dim=-1)
+    """`x` behind what was held back; bfloat16 stays, or comes to lie, with channels innermost."""
+    if held is None:
+        return x
+    if x.dtype == torch.bfloat16:
+        return torch.cat([held.transpose(1, 2), x.transpose(1, 2)], dim=1).transpose(1, 2)
+    return torch.cat([held, x], dim=-1)
 
 
 def tail_of(x: Tensor, n: int) -> Tensor | None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cached_property
 from typing import Protocol, Self, cast
 
@@ -152,7 +153,7 @@ class NeuralCodec(CodecBase):
     def decode_from_latent(self, latent: Tensor) -> Tensor:
         """A latent `[B, D, T]` to samples `[B, C, n]`, as `decode` does behind `decode_latent`."""
         samples: Tensor = self.network.decoder(latent.to(self.device, self.dtype))
-        return samples
+        return samples.to(self.dtype)
 
     def decode_codes(self, codes: Tensor, encoded: EncodedAudio) -> Tensor:
         """`decode` of checked codes before trimming; at least one frame."""
@@ -163,6 +164,26 @@ class NeuralCodec(CodecBase):
     def stream(self, batch_size: int = 1, n_codebooks: int | None = None) -> CodecStream:
         """A fresh stream for `batch_size` signals side by side; `n_codebooks` is what it encodes with."""
         return NetworkStream(self, batch_size, self.check_n_codebooks(n_codebooks))
+
+    def decoding_in_bfloat16(self) -> Self:
+        """This codec with a decoder whose large products run in bfloat16; encoder and codebooks are shared.
+
+        For processors and GPUs with bfloat16 instructions: up to twice as fast. What it costs is in
+        `docs/performance.md`. Codes are not touched. The last layer, recurrent states and phases stay in float32.
+
+        Raises:
+            AudioError: a codec that normalises over time.
+        """
+        if not self.network.decoder.streams:
+            raise AudioError(f"{self.name} normalises over the whole signal and decodes in float32 only")
+        other = copy.copy(self)
+        decoder = copy.deepcopy(self.network.decoder)
+        for module in decoder.modules():
+            last = isinstance(module, nn.Conv1d) and module.out_channels <= self.channels
+            if isinstance(module, (nn.LSTM, nn.Conv1d, nn.ConvTranspose1d)) and not last:
+                module.to(torch.bfloat16)
+        other.network = CodecNetwork(self.network.encoder, decoder, self.network.quantizer).eval()
+        return other
 
     def to(self, device: torch.device | str) -> Self:
         """Move the weights; returns itself."""

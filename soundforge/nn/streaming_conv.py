@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from soundforge.nn.streaming import StreamLayer, group_norm, join, tail_of
-from soundforge.nn.streaming_product import WORTH_PACKING, PackedProduct
+from soundforge.nn.streaming_product import WORTH_PACKING, PackedConvolution, PackedProduct
 
 PAD_MODES = ("constant", "reflect", "replicate")
 
@@ -96,6 +96,7 @@ class StreamConv1d(StreamLayer):
         self.whole_frames = whole_frames
         self.pad_mode = pad_mode
         self._product = PackedProduct()
+        self._kernel = PackedConvolution()
 
     def forward(self, x: Tensor) -> Tensor:
         right = self._right(x.shape[-1])
@@ -140,7 +141,10 @@ class StreamConv1d(StreamLayer):
     def _convolve(self, x: Tensor, padding: int = 0) -> Tensor:
         """`[B, C, n]`, padded but for `padding` zeros on both sides, to `[B, C', m]`."""
         weight, bias = self.conv.weight, self.conv.bias
+        x = x.to(weight.dtype)
         n_frames = (x.shape[-1] + 2 * padding - self.span) // self.stride + 1
+        if x.device.type == "cpu" and x.dtype == torch.bfloat16:
+            return self._kernel(x, weight, bias, self.stride, padding, self.dilation)
         if x.device.type == "cpu":
             if weight.numel() >= WORTH_PACKING and n_frames < _MANY_FRAMES:
                 return self._by_windows(F.pad(x, (padding, padding)) if padding else x)
@@ -193,4 +197,4 @@ class StreamConv1d(StreamLayer):
         return pad1d(state.edge, 0, right, self.pad_mode)[..., -right:]
 
     def _nothing(self, x: Tensor) -> Tensor:
-        return x.new_zeros(x.shape[0], self.conv.out_channels, 0)
+        return self.conv.weight.new_zeros(x.shape[0], self.conv.out_channels, 0)

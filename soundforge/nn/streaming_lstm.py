@@ -36,6 +36,7 @@ class RunningLstm(StreamLayer):
         self.lstm = nn.LSTM(dimension, dimension, n_layers)
         self._products = [PackedProduct() for _ in range(n_layers)]
         self._turned = [InputMajor() for _ in range(n_layers)]
+        self._recurrent = [PackedProduct() for _ in range(n_layers)]
 
     def forward(self, x: Tensor) -> Tensor:
         return self.step(x, self.new_state(), True)
@@ -46,13 +47,15 @@ class RunningLstm(StreamLayer):
     def step(self, x: Tensor, state: LstmState, last: bool) -> Tensor:
         if x.shape[-1] == 0:
             return x
+        x = x.to(cast(Tensor, self.lstm.weight_hh_l0).dtype)
         by_time = x.permute(2, 0, 1)
         if x.device.type == "cpu":
             y, state.hidden = self._run_on_cpu(by_time, state.hidden)
         else:
             y, state.hidden = self.lstm(by_time, state.hidden)
         # Back to samples lying next to each other: a transposed tensor sends convolutions down slow paths.
-        return (y + by_time).permute(1, 2, 0).contiguous()
+        joined = (y + by_time).permute(1, 2, 0)
+        return joined if x.dtype == torch.bfloat16 and x.shape[0] == 1 else joined.contiguous()
 
     def _run_on_cpu(self, x: Tensor, hidden: LstmHidden | None) -> tuple[Tensor, LstmHidden]:
         """The same as `self.lstm(x, hidden)` for `[n, B, D]`.
@@ -66,18 +69,22 @@ class RunningLstm(StreamLayer):
             w_input, w_hidden, b_input, b_hidden = cast("list[Tensor]", self.lstm.all_weights[layer])
             shares = self._products[layer](x.reshape(n * batch, width), w_input, w_input.detach)
             shares += b_input + b_hidden
-            w_hidden = self._turned[layer](w_hidden)
-            h = x.new_zeros(batch, width) if hidden is None else hidden[0][layer]
-            c = x.new_zeros(batch, width) if hidden is None else hidden[1][layer]
+            narrow = x.dtype == torch.bfloat16
+            turned = None if narrow else self._turned[layer](w_hidden)
+            start = torch.zeros(batch, width, dtype=torch.float32 if narrow else x.dtype)
+            h, c = (start, start) if hidden is None else (hidden[0][layer], hidden[1][layer])
             outputs = []
             for share in shares.view(n, batch, 4 * width):
-                gates = torch.addmm(share, h, w_hidden)
+                if turned is None:  # what runs on from frame to frame is kept in float32
+                    gates = self._recurrent[layer](h.to(x.dtype), w_hidden, w_hidden.detach).float() + share
+                else:
+                    gates = torch.addmm(share, h, turned)
                 candidate = gates[:, 2 * width : 3 * width].tanh()
                 gates.sigmoid_()  # order in PyTorch: input, forget, candidate, output
                 c = gates[:, width : 2 * width] * c + gates[:, :width] * candidate
                 h = gates[:, 3 * width :] * c.tanh()
                 outputs.append(h)
-            x = torch.stack(outputs)
+            x = torch.stack(outputs).to(x.dtype)
             lasts_h.append(h)
             lasts_c.append(c)
         return x, (torch.stack(lasts_h), torch.stack(lasts_c))

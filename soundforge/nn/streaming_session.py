@@ -101,7 +101,7 @@ class NetworkStream:
     def _decode(self, latent: Tensor, last: bool) -> Tensor:
         if self._decoder is None:
             raise AudioError("this stream has finished decoding; take a fresh one with codec.stream()")
-        return self._codec.network.decoder.step(latent, self._decoder, last)
+        return self._codec.network.decoder.step(latent, self._decoder, last).to(latent.dtype)
 
     def _check_batch(self, tensor: Tensor) -> None:
         if tensor.shape[0] != self._batch_size:

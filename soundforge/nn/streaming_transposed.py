@@ -73,7 +73,7 @@ class StreamConvTranspose1d(StreamLayer):
 
     def step(self, x: Tensor, state: TransposedState, last: bool) -> Tensor:
         n = x.shape[-1]
-        y = x.new_zeros(x.shape[0], self.conv.out_channels, 0)
+        y = self.conv.weight.new_zeros(x.shape[0], self.conv.out_channels, 0)
         bias = self.conv.bias
         if n:
             full = self._spread(x)
@@ -97,12 +97,15 @@ class StreamConvTranspose1d(StreamLayer):
     def _spread(self, x: Tensor) -> Tensor:
         """`[B, C, n]` to all `(n - 1) * stride + kernel_size` samples that n frames reach, bias included."""
         weight, bias = self.conv.weight, self.conv.bias
+        x = x.to(weight.dtype)
         if x.device.type != "cpu" or self.overlap != self.stride:
             return F.conv_transpose1d(x, weight, bias, self.stride)
         # Where the kernel is two strides long, a frame makes two strides of samples and each stride is the sum of
         # two frames' shares: one matrix product and one addition. PyTorch's own CPU kernels re-pack the weights
         # on every call, which costs several times the arithmetic when few frames come.
         (batch, in_channels, n), out_channels = x.shape, self.conv.out_channels
+        if x.dtype == torch.bfloat16:
+            return self._spread_in_rows(x)
         by_weight = weight.flatten(1)
         if n < _MANY_FRAMES:
             rows = x.transpose(1, 2).reshape(-1, in_channels)
@@ -118,3 +121,19 @@ class StreamConvTranspose1d(StreamLayer):
         if bias is not None:
             y += bias[:, None, None]
         return y.view(batch, out_channels, -1)
+
+    def _spread_in_rows(self, x: Tensor) -> Tensor:
+        """The same with channels innermost: frames are rows already, and so are the samples that come out."""
+        (batch, in_channels, n), out_channels = x.shape, self.conv.out_channels
+        weight, bias = self.conv.weight, self.conv.bias
+        shares = self._product(
+            x.transpose(1, 2).reshape(-1, in_channels), weight,
+            lambda: weight.view(in_channels, out_channels, 2 * self.stride).permute(2, 1, 0).reshape(-1, in_channels))
+        shares = shares.view(batch, n, 2, self.stride, out_channels)
+        y = x.new_empty(batch, n + 1, self.stride, out_channels)
+        torch.add(shares[:, 1:, 0], shares[:, :-1, 1], out=y[:, 1:n])
+        y[:, 0] = shares[:, 0, 0]
+        y[:, n] = shares[:, n - 1, 1]
+        if bias is not None:
+            y += bias
+        return y.view(batch, -1, out_channels).transpose(1, 2)
