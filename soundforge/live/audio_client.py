@@ -44,6 +44,7 @@ from soundforge.live.clock_line import ClockFilter, ClockLine
 from soundforge.live.latency import Latency, LatencyOf, reported
 from soundforge.live.ring_buffer import RecordRing, RingBuffer
 from soundforge.live.shared_block import SharedBlock
+from soundforge.live.sleep_watch import SleepWatch
 
 POLL_SECONDS = 0.005
 HEARTBEAT_SECONDS = 2.0     # longer than the pauses a loaded machine makes, shorter than an audience's patience
@@ -69,11 +70,12 @@ class AudioClient:
         on_device: told of the device that runs now (`DeviceOpened`), also after a restart, when every voice is gone.
         on_trouble: one line for the user.
         latency_of: what the latencies of an opened device are.
+        on_slept: told for how many seconds the machine slept, or this process stood still.
     """
 
     def __init__(self, setup: AudioSetup, *, on_capture: OnCapture, on_happened: OnHappened,
                  on_device: Callable[[DeviceOpened], None], on_trouble: Callable[[str], None],
-                 latency_of: LatencyOf = reported) -> None:
+                 latency_of: LatencyOf = reported, on_slept: Callable[[float], None] = lambda seconds: None) -> None:
         self.setup = setup
         self.latency = Latency()
         self._latency_of = latency_of
@@ -83,7 +85,8 @@ class AudioClient:
         self.standing_in = False
         self.restarts = 0
         self._on_capture, self._on_happened = on_capture, on_happened
-        self._on_device, self._on_trouble = on_device, on_trouble
+        self._on_device, self._on_trouble, self._on_slept = on_device, on_trouble, on_slept
+        self._sleep = SleepWatch()
         channels = setup.output_channels
         self.status = AudioStatus()
         self._commands = RecordRing(1024, COMMAND)
@@ -360,9 +363,11 @@ class AudioClient:
     async def _watch(self) -> None:
         """See that blocks go by; end a process that hangs, replace one that is gone."""
         now = time.monotonic()
-        blocks = self.status.blocks
-        if blocks != self._beats:
+        blocks, slept = self.status.blocks, self._sleep.look()
+        if blocks != self._beats or slept:  # who slept cannot have heard a heart beat
             self._beats, self._beat_at = blocks, now
+        if slept:
+            self._on_slept(slept)
         dead = self._pipe is None or not self._process.is_alive()
         patience = HEARTBEAT_SECONDS if self.opened else OPEN_SECONDS
         if not dead and now - self._beat_at > patience:

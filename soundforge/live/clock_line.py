@@ -15,9 +15,10 @@ import math
 from dataclasses import dataclass
 
 FIRST_HZ, SLOW_HZ = 2.0, 0.05  # bandwidth in the first second, and in the end; between them it falls as 1 / time
-QUICK_SECONDS = 3.0
+CAREFUL_SECONDS, QUICK_SECONDS = 0.5, 3.0
 JUMP_SECONDS = 0.1     # an observation this far off is no lateness any more ...
 JUMPS_IN_A_ROW = 5     # ... when so many in a row say so: the device stood still, or the machine slept
+SHIFT_SECONDS, SHIFT_LASTS, SHIFT_COUNT = 0.002, 0.15, 8
 LATE_SECONDS = 0.001   # what one observation may pull by once the line is found
 MAX_DEVIATION = 0.01   # of a crystal, generously
 
@@ -52,6 +53,7 @@ class ClockFilter:
         self._known = False
         self._began = 0.0
         self._jumps = 0
+        self._side, self._since, self._same, self._least_late = 0, 0.0, 0, 0.0
 
     @property
     def known(self) -> bool:
@@ -81,9 +83,12 @@ class ClockFilter:
             return
         self._jumps = 0
         quick = seconds - self._began < QUICK_SECONDS
-        if not quick:
-            limit = LATE_SECONDS * self._nominal
-            error = min(max(error, -limit), limit)
+        if not quick and self._shifted(error, seconds):
+            self.line = ClockLine(predicted + self._least_late, seconds, line.rate)
+            self._same = 0
+            return
+        limit = (LATE_SECONDS if seconds - self._began > CAREFUL_SECONDS else JUMP_SECONDS) * self._nominal
+        error = min(max(error, -limit), limit)
         # Critically damped enough (damping 1/sqrt 2) at this bandwidth, whatever the distance between observations.
         bandwidth = max(SLOW_HZ, FIRST_HZ / (1.0 + seconds - self._began))
         omega = min(2.0 * math.pi * bandwidth * passed, 0.7)
@@ -91,6 +96,20 @@ class ClockFilter:
         low, high = self._nominal * (1.0 - MAX_DEVIATION), self._nominal * (1.0 + MAX_DEVIATION)
         self.line = ClockLine(predicted + math.sqrt(2.0) * omega * error, seconds, min(max(rate, low), high))
 
+    def _shifted(self, error: float, seconds: float) -> bool:
+        """Every observation of a while is off the same way: samples were lost (an xrun), and the line lies elsewhere.
+
+        Mere lateness does not look so, because the callbacks between two late ones are on time.
+        """
+        side = 0 if abs(error) < SHIFT_SECONDS * self._nominal else (1 if error > 0 else -1)
+        if side == 0 or side != self._side:
+            self._side, self._since, self._same, self._least_late = side, seconds, 0, error
+            return False
+        self._same += 1
+        self._least_late = max(self._least_late, error)
+        return self._same >= SHIFT_COUNT and seconds - self._since > SHIFT_LASTS
+
     def _begin(self, position: float, seconds: float, rate: float) -> None:
         self.line = ClockLine(float(position), seconds, rate)
         self._known, self._began, self._jumps = True, seconds, 0
+        self._side, self._since, self._same = 0, seconds, 0

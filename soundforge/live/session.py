@@ -66,7 +66,7 @@ class Session:
                  latency_of: LatencyOf = reported) -> None:
         self.audio = AudioClient(setup, on_capture=self._captured, on_happened=self._happened,
                                  on_device=self._device_opened, on_trouble=lambda what: self.notice("error", what),
-                                 latency_of=latency_of)
+                                 latency_of=latency_of, on_slept=self._slept)
         transport = Transport(setup.rate or 48_000, bpm, numerator=beats_per_bar)
         self.engine, self.library = engine, library
         self.claims = Claims()
@@ -419,6 +419,11 @@ class Session:
         self._clips.player.stop_all()
 
     # --- what happens elsewhere ---
+
+    def _slept(self, seconds: float) -> None:
+        self.notice("warning", f"the machine slept, or stood still, for {seconds:.1f} s; the music goes on from where "
+                               "it was, and a clock that is followed leads it on when it speaks again")
+        self._room.retime()
 
     def _captured(self, position: int, block: Any) -> None:
         self._captures.feed(position, block)

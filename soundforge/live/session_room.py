@@ -48,6 +48,10 @@ class Room:
     def set_transport(self, transport: Transport) -> None:
         """Another transport from now on."""
         self.transport = transport
+        self.retime()
+
+    def retime(self) -> None:
+        """Let what waits for its place on the grid look where that is now."""
         for retime in self.retimers:
             retime()
 

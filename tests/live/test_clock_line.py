@@ -19,7 +19,7 @@ def feed(clock: ClockFilter, seconds: float, ppm: float, seed: int, *, block: in
     worst, at = 0.0, position
     for at in range(position, position + int(seconds * RATE), block):
         due = begin + (at - position) / true
-        pause = 0.02 if source.random() < 0.003 else 0.0
+        pause = 0.02 if source.random() < 0.5 * block / RATE else 0.0  # one every other second
         clock.observe(at, due + abs(source.gauss(0, late)) + pause)
         if due > begin + seconds - 1:
             worst = max(worst, abs(clock.line.position_at(due) - at))
@@ -49,6 +49,17 @@ def test_a_pause_begins_a_new_line_and_one_late_block_does_not() -> None:
     assert abs(clock.line.position_at(11.0) - before) < 1
     worst, _ = feed(clock, 5.0, 0.0, 2, begin=3600.0, position=at)  # an hour of sleep
     assert worst < 0.001 * RATE
+
+
+def test_lost_samples_move_the_line_at_once() -> None:
+    """An xrun: the device skipped 30 ms of time; half a second later the line is right again."""
+    clock = ClockFilter(RATE)
+    _, at = feed(clock, 20.0, 50.0, 4)
+    rate, lost = RATE * (1 + 50e-6), int(0.03 * RATE)
+    resumed = (at + lost) / rate
+    for number in range(100):
+        clock.observe(at + 256 * number, resumed + 256 * number / rate)
+    assert abs(clock.line.position_at(resumed + 1.0) - (at + rate)) < 0.0005 * RATE
 
 
 @given(st.floats(-1e6, 1e9), st.floats(0, 1e7), st.floats(44_000, 97_000), st.floats(0, 1e6))
