@@ -144,7 +144,8 @@ class MidiBridge:
         await self._ports.look()
         if self._ports.system is not None:
             self._clock.graph_time = self._ports.system.graph_time
-        self._send(self._lights.pads(self._session.library.pads))  # a clip put on a pad by hand is no event
+        if LIGHTS in self._ports.outputs:
+            self._send(self._lights.pads(self._session.library.pads))  # pads may have been filled without an event
         if self._map_file is not None and self._learning is None:
             try:
                 changed = await self._ports.ask(self._map_file.read_if_changed)
