@@ -15,6 +15,7 @@ from soundforge.interfaces import (
     Conditioner,
     ConditionerDescriptor,
     Slot,
+    describe_slot,
 )
 from soundforge.testing.asserting import ODD_VALUES, refused_in_one_line, require, require_close
 
@@ -51,7 +52,8 @@ def check_conditioner(conditioner: Conditioner, value: Any, *, slot: Slot, other
     require(isinstance(conditioner, Conditioner),
             f"{type(conditioner).__name__} has no prepare or no encode, expected a soundforge.interfaces.Conditioner")
     if descriptor is not None:
-        require(not descriptor.misfit(slot), f"conditioner {descriptor.name!r} {descriptor.misfit(slot)}")
+        require(not descriptor.misfit(slot), f"conditioner {descriptor.name!r} feeds {descriptor.describe()}, but "
+                f"is checked for slot {slot.name!r}: {describe_slot(slot)}")
         require(descriptor.brings != slot or isinstance(conditioner, BringsProjection),
                 f"conditioner {descriptor.name!r} brings a slot of its own, but has no method projection()")
     _check_projection(conditioner, slot)

@@ -128,6 +128,36 @@ def test_a_slot_that_is_not_declared_is_found() -> None:
         check_conditioner(Level(), 0.5, slot=SLOT, descriptor=descriptor)
 
 
+def test_a_slot_of_another_width_or_of_its_own_is_found() -> None:
+    wide = ConditionerDescriptor("level", ("level",), lambda host, setup: Level(), width=SLOT.width + 1)
+    with pytest.raises(AssertionError, match=f"feeds level .width {SLOT.width + 1}., but is checked for slot 'level'"):
+        check_conditioner(Level(), 0.5, slot=SLOT, descriptor=wide)
+    own = ConditionerDescriptor("level", (), lambda host, setup: Level(), brings=SLOT)
+    with pytest.raises(AssertionError, match="brings a slot of its own, but has no method projection"):
+        check_conditioner(Level(), 0.5, slot=SLOT, descriptor=own)
+
+
+def test_features_that_begin_again_in_every_window_are_found() -> None:
+    class Curve:
+        def prepare(self, value: Any, context: Any) -> Any:
+            return value if isinstance(value, float) and value == value else None
+
+        def encode(self, prepared: Any, context: Any) -> Condition:
+            start = context.prompt_frames if self.forgets else context.new_start
+            ramp = (torch.arange(context.n_frames) - start).clamp(0).float()[:, None] / 100
+            values = torch.stack([ramp * (item or 0.0) for item in prepared])
+            mask = torch.tensor([item is not None for item in prepared])[:, None].expand(-1, context.n_frames)
+            return Condition(values, mask)
+
+        forgets = False
+
+    slot = Slot("level", "level", 1, "sum", 50.0)
+    check_conditioner(Curve(), 0.5, slot=slot)
+    Curve.forgets = True
+    with pytest.raises(AssertionError, match=r"the window that begins at frame 50, .*features out from context\.new"):
+        check_conditioner(Curve(), 0.5, slot=slot)
+
+
 def test_codecs() -> None:
     check_codec(tiny_codec())
     wrong = tiny_codec()

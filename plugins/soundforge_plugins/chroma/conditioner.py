@@ -16,9 +16,9 @@ from torch import Tensor
 
 from soundforge.audio import Waveform
 from soundforge.checkpoints.parts import number, reading
-from soundforge.clip import Clip
 from soundforge.errors import CheckpointError, ConditionError
 from soundforge.interfaces import Condition, ConditionContext, ConditionerSetup, Host
+from soundforge.nn.audio_conditions import audio_value, in_window, mono_samples, side_by_side
 from soundforge.nn.chroma import ChromaExtractor
 
 
@@ -53,27 +53,18 @@ class ChromaConditioner:
             raise ConditionError(f"condition {self._name!r} got option {unknown[0]!r}, expected source_separation")
         if value is None:
             return None
-        if isinstance(value, Clip):
-            value = Waveform(value.waveform, value.sample_rate)
-        if not isinstance(value, Waveform):
-            raise ConditionError(f"condition {self._name!r} came as {type(value).__name__}, expected audio "
-                                 "(a soundforge.Waveform or Clip; soundforge.read(path) gives one)")
+        value = audio_value(value, self._name)
         if value.n_samples == 0:
             raise ConditionError(f"condition {self._name!r} came with no samples, expected some audio")
         separate = context.options.get("source_separation")
         if separate is not None:
             value = _separated(separate, value, self._name)
-        mono = value.with_channels(1).resampled(self.extractor.sample_rate)
-        return torch.from_numpy(mono.samples[0].copy())
+        return mono_samples(value, self.extractor.sample_rate)
 
     def encode(self, prepared: Sequence[Tensor | None], context: ConditionContext) -> Condition:
         """Chroma `[B, L, 12]`; every place is real, those of null items too."""
         waves = [self._in_window(wave, context) for wave in prepared]
-        longest = max(wave.shape[0] for wave in waves)
-        batch = torch.zeros(len(waves), longest, device=self._device)
-        for row, wave in zip(batch, waves, strict=True):
-            row[: wave.shape[0]] = wave
-        features = self._features(batch)
+        features = self._features(side_by_side(waves, self._device))
         if self.length is not None:
             repeats = -(-self.length // features.shape[1])
             features = features.repeat(1, repeats, 1)[:, : self.length]
@@ -82,11 +73,7 @@ class ChromaConditioner:
     def _in_window(self, wave: Tensor | None, context: ConditionContext) -> Tensor:
         if wave is None:
             return torch.zeros(1)
-        if context.window_start_frames is not None:
-            rate = self.extractor.sample_rate
-            start = int(context.window_start_frames / context.frame_rate_hz * rate)
-            positions = torch.arange(start, start + int(context.window_seconds * rate))
-            wave = wave[positions % wave.shape[0]]
+        wave = in_window(wave, context, self.extractor.sample_rate)
         return wave if self._max_samples is None else wave[: self._max_samples]
 
 

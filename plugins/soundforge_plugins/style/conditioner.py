@@ -15,10 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from soundforge.audio import Waveform
-from soundforge.clip import Clip
 from soundforge.errors import ConditionError
 from soundforge.interfaces import Condition, ConditionContext
+from soundforge.nn.audio_conditions import audio_value, in_window, mono_samples, side_by_side
 from soundforge.nn.style import StyleEncoder
 
 OPTIONS = ("eval_q", "excerpt_seconds", "excerpt_start_seconds", "ds_factor", "encodec_n_q")
@@ -74,31 +73,23 @@ class StyleConditioner:
         self._with_options(context.options)
         if value is None:
             return None
-        if isinstance(value, Clip):
-            value = Waveform(value.waveform, value.sample_rate)
-        if not isinstance(value, Waveform):
-            raise ConditionError(f"condition {self._name!r} came as {type(value).__name__}, expected audio "
-                                 "(a soundforge.Waveform or Clip; soundforge.read(path) gives one)")
-        mono = value.with_channels(1).resampled(self.settings.sample_rate)
+        mono = mono_samples(audio_value(value, self._name), self.settings.sample_rate)
         shortest = self.settings.sample_rate / self.settings.feature_rate_hz
-        if mono.n_samples < shortest:
-            raise ConditionError(f"condition {self._name!r} came with {mono.n_samples} samples, expected at least "
+        if mono.shape[0] < shortest:
+            raise ConditionError(f"condition {self._name!r} came with {mono.shape[0]} samples, expected at least "
                                  f"{shortest:g} ({shortest / self.settings.sample_rate:.3f} s)")
-        return torch.from_numpy(mono.samples[0].copy())
+        return mono
 
     @torch.inference_mode()
     def encode(self, prepared: Sequence[Tensor | None], context: ConditionContext) -> Condition:
         """The style's vectors `[B, L, W]`; null items are masked."""
         settings = self._with_options(context.options)
-        waves = [self._in_window(wave, context) for wave in prepared]
-        longest = max((wave.shape[0] for wave in waves if wave is not None), default=0)
+        waves = [None if wave is None else in_window(wave, context, settings.sample_rate) for wave in prepared]
+        batch = side_by_side(waves, self._device)[:, None]
+        longest = batch.shape[-1]
         if longest == 0:
             nothing = torch.zeros(len(waves), 1, self.encoder.config.width, device=self._device)
             return Condition(nothing, torch.zeros(len(waves), 1, dtype=torch.bool, device=self._device))
-        batch = torch.zeros(len(waves), 1, longest, device=self._device)
-        for row, wave in zip(batch, waves, strict=True):
-            if wave is not None:
-                row[0, : wave.shape[0]] = wave
         start, n_samples = self._excerpt(longest, settings, context)
         features = self._features(batch[..., start : start + n_samples]).to(self._device)
         values = self.encoder(features, n_quantisers=settings.eval_q, every=settings.ds_factor,
@@ -118,14 +109,6 @@ class StyleConditioner:
         if settings.from_middle:
             return last // 2, n_samples
         return random.Random(context.seed).randint(0, last), n_samples
-
-    def _in_window(self, wave: Tensor | None, context: ConditionContext) -> Tensor | None:
-        if wave is None or context.window_start_frames is None:
-            return wave
-        rate = self.settings.sample_rate
-        start = int(context.window_start_frames / context.frame_rate_hz * rate)
-        positions = torch.arange(start, start + int(context.window_seconds * rate))
-        return wave[positions % wave.shape[0]]
 
     def _with_options(self, options: Mapping[str, Any]) -> StyleSettings:
         """The settings with a request's options, checked."""
