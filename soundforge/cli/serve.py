@@ -74,9 +74,17 @@ async def run(settings: Settings) -> None:
         try:
             # Before the start: a device that is missing is told while it starts.
             application.session.add_listener(lambda event, origin: line.tell(event))
-            await application.start()
-            for fact in facts(settings):
-                line.write(fact)
+            starting = asyncio.create_task(application.start())
+            waiting = asyncio.create_task(ended.wait())
+            await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+            if starting.done():
+                await starting
+                for fact in facts(settings):
+                    line.write(fact)
+            else:  # told to end while a device is being opened, which may take long
+                starting.cancel()
+                await asyncio.wait({starting})
             while not ended.is_set():
                 line.update(application.session.status(), application.session.transport(), settings.beats_per_bar)
                 with contextlib.suppress(TimeoutError):
