@@ -6,7 +6,7 @@ wrapper. Importing this module imports no torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from soundforge.audio import Waveform
@@ -167,6 +167,17 @@ def _finite(samples: Any, guard: Guard) -> Any:
     if isinstance(samples, torch.Tensor) and not bool(torch.isfinite(samples).all()):
         raise guard.error("gave NaN or infinite samples")
     return samples
+
+
+def guarded_stream(stream: Callable[..., Iterator[Any]], guard: Guard) -> Callable[..., Iterator[Any]]:
+    """`GenerativeModel.stream`, every chunk asked for through the guard."""
+
+    def guarded(*arguments: Any, **keywords: Any) -> Iterator[Any]:
+        chunks = guard.call("stream", lambda: iter(stream(*arguments, **keywords)))
+        while (chunk := guard.call("stream", lambda: next(chunks, None))) is not None:
+            yield chunk
+
+    return guarded
 
 
 def guarded_processor(process: Callable[[Waveform], Waveform], guard: Guard) -> Callable[[Waveform], Waveform]:

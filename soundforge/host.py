@@ -14,7 +14,13 @@ from typing import Any, TypeVar
 
 from soundforge.audio import Waveform
 from soundforge.errors import CheckpointError, PluginError, RequestError
-from soundforge.guarded_parts import GuardedCodec, GuardedDecoder, guarded_conditioner, guarded_processor
+from soundforge.guarded_parts import (
+    GuardedCodec,
+    GuardedDecoder,
+    guarded_conditioner,
+    guarded_processor,
+    guarded_stream,
+)
 from soundforge.guards import OWN_DISTRIBUTION, Guard
 from soundforge.interfaces import (
     Codec,
@@ -135,9 +141,15 @@ class PluginHost:
     def load_model(self, name: str | os.PathLike[str], options: LoadOptions) -> LanguageModelParts | GenerativeModel:
         """Load a model by embedded name, folder, or hub name; raises `CheckpointError`, `PluginError`."""
         family, folder = self.find_model(name)
+        registry = self.registries.model_families
         with self._lock:
-            return self._build(self.registries.model_families, family.name,
-                               lambda: family.load(self, folder, options))
+            loaded = self._build(registry, family.name, lambda: family.load(self, folder, options))
+        origin = registry.origin(family.name)
+        if not isinstance(loaded, LanguageModelParts) and origin.distribution != OWN_DISTRIBUTION:
+            # No limit of seconds: making a clip as a whole takes what it takes.
+            guard = Guard(registry.kind, family.name, origin)
+            loaded.stream = guarded_stream(loaded.stream, guard)  # type: ignore[method-assign]
+        return loaded
 
     def _recognises(self, family: ModelFamilyDescriptor, folder: Path) -> bool:
         registry = self.registries.model_families

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from soundforge.blend import Blend
 from soundforge.clip import Clip
 from soundforge.errors import ConditionError
 from soundforge.interfaces import ConditionContext, Conditioner, Slot
@@ -29,6 +30,10 @@ def slot_values(request: GenerateRequest, slots: Sequence[Slot], model: str) -> 
                                      f"{', '.join(names)}")
     values = {name: value for name, value in request.conditions.items() if value is not None
               and not (isinstance(value, str) and not value)}
+    for name, value in values.items():
+        if isinstance(value, Blend):
+            raise ConditionError(f"condition {name!r} came as a blend of two values, but model {model!r} makes a clip "
+                                 "as a whole and takes one; give one of them (over OSC: set morph to 0)")
     if request.text:
         if "text" not in names:
             raise ConditionError(f"text came, but model {model!r} has no slot for it; its slots: {', '.join(names)}")

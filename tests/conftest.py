@@ -42,7 +42,8 @@ SLOW_MODULES = {
     "test_audiocraft", "test_builtin_plugins", "test_codec_streams", "test_conformance_kit", "test_jasco_model",
     "test_jasco_plainly", "test_magnet_model", "test_musicgen_family", "test_starter_model",
     "test_mbd_decoder", "test_mbd_engine", "test_midi_bridge", "test_offline_device", "test_osc_server",
-    "test_plugin_command", "test_session", "test_streaming_layers",
+    "test_blending", "test_morph", "test_plugin_conditions", "test_plugin_page", "test_pytest_plugin",
+    "test_written_notes", "test_plugin_command", "test_session", "test_streaming_layers",
 }
 
 

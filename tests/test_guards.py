@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 import torch
 
 from soundforge.errors import ConditionError, PluginError
-from soundforge.guarded_parts import GuardedConditioner
+from soundforge.guarded_parts import GuardedConditioner, guarded_stream
 from soundforge.guards import Guard
 from soundforge.interfaces import Condition, ConditionContext, Slot
 from soundforge.registry import Origin
@@ -77,6 +78,17 @@ class Given:
 
     def encode(self, prepared: object, context: ConditionContext) -> object:
         return self.made
+
+
+def test_a_model_that_runs_itself_is_named_too() -> None:
+    def stream(requests: list[str]) -> Iterator[str]:
+        yield from requests
+        raise ZeroDivisionError("no more")
+
+    chunks = guarded_stream(stream, Guard("model family", "waves", THEIRS))(["a", "b"])
+    assert [next(chunks), next(chunks)] == ["a", "b"]
+    with pytest.raises(PluginError, match=r"plugin tides 0\.3: model family 'waves' raised ZeroDivision"):
+        next(chunks)
 
 
 GOOD, MASK = torch.zeros(1, 10, 2), torch.ones(1, 10, dtype=torch.bool)

@@ -13,7 +13,8 @@ import soundforge as sf
 from soundforge.engine.blending import blend
 from soundforge.engine.generate import Generation
 from soundforge.errors import ConditionError
-from soundforge.interfaces import Condition
+from soundforge.interfaces import Condition, Slot
+from soundforge.model_conditions import slot_values
 from soundforge.requests import GenerateRequest, SamplingParams
 from soundforge.testing.tiny_model import TinyText, tiny_engine, tiny_runtime
 
@@ -134,3 +135,9 @@ def test_its_record_comes_back(tmp_path: Any) -> None:
         read = read_clip(made.save(tmp_path / "clip.wav"))
         assert read.request.conditions["text"] == sf.Blend(A, B, 0.3)
         np.testing.assert_array_equal(engine.run([read.request])[0].waveform, made.waveform)
+
+
+def test_a_model_that_makes_clips_as_a_whole_refuses_a_blend() -> None:
+    request = GenerateRequest(conditions={"text": sf.Blend(A, B, 0.3)})
+    with pytest.raises(ConditionError, match="'text' came as a blend of two values, but model 'flow' makes a clip as"):
+        slot_values(request, [Slot("text", "text", 8, "cross")], "flow")
