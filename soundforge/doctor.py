@@ -40,8 +40,8 @@ class Check:
 def examine(settings: Settings) -> Iterator[Check]:
     """All checks in the order in which a newcomer trips over them."""
     checks: tuple[Callable[[Settings], Check], ...] = (
-        python, torch_build, sound_card, latency, midi, model_files, plugins, write_access, osc_port, timer,
-        settings_file)
+        python, torch_build, compiled_kernels, sound_card, latency, midi, model_files, plugins, write_access, osc_port,
+        timer, settings_file)
     for check in checks:
         yield check(settings)
 
@@ -72,6 +72,19 @@ def torch_build(settings: Settings) -> Check:
         return Check("torch", "bad", f"{torch.__version__}, {where}; the settings ask for {settings.device}",
                      "install a CUDA build of torch, or set device = \"auto\"")
     return Check("torch", "good", f"{torch.__version__}, {where}")
+
+
+def compiled_kernels(settings: Settings) -> Check:
+    """Whether language models step through compiled code on the CPU; built now if that was not done yet."""
+    from soundforge.nn.kernels.build import load_kernels, why_not
+
+    kernels = load_kernels()
+    if kernels is None:
+        return Check("kernels", "note", f"language models step through torch, slower: {why_not()}")
+    if kernels.isa == "portable":
+        return Check("kernels", "note", "compiled, but for no vector instructions that they know",
+                     "measure with `soundforge bench` whether quantize = \"int8\" is faster here than without")
+    return Check("kernels", "good", f"compiled steps on the CPU, {kernels.isa}")
 
 
 def sound_card(settings: Settings) -> Check:

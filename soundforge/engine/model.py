@@ -42,7 +42,7 @@ class LanguageModelRuntime:
                                   f"delays and a codec of {parts.codec.n_codebooks} codebooks; they must agree")
         lm.eval().requires_grad_(False)
         weight = lm.out_norm.weight
-        nbytes = sum(p.nbytes for p in lm.parameters())
+        nbytes = sum(tensor.nbytes for tensor in (*lm.parameters(), *lm.buffers()))
         lm.prepare_for_steps()
         self.parts = parts
         self.name = parts.name

@@ -114,9 +114,8 @@ def unpack(packed: Tensor, scales: Tensor, bits: int, n_out: int, n_in: int) -> 
     return integers, scales.transpose(1, 2).reshape(tiles * TILE, -1)[:n_out]
 
 
-def weights_of(integers: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
-    """What integers `[out, in]` with scales `[out, scales]` stand for, `[out, in]`."""
-    n_in, n = integers.shape[1], scales.shape[1]
-    size = n_in if n == 1 else -(-groups_of(n_in) // n) * GROUP
-    spread = scales.to(dtype).repeat_interleave(size, dim=1)[:, :n_in]
+def weights_of(integers: Tensor, scales: Tensor, group: int | None, dtype: torch.dtype) -> Tensor:
+    """What integers `[out, in]` with scales `[out, scales]` for groups of `group` inputs stand for, `[out, in]`."""
+    n_in = integers.shape[1]
+    spread = scales.to(dtype).repeat_interleave(group or n_in, dim=1)[:, :n_in]
     return integers.to(dtype) * spread

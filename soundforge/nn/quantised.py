@@ -14,7 +14,7 @@ State dict of a layer (`integer_weights` has the layout):
 from __future__ import annotations
 
 import warnings
-from ctypes import byref
+from ctypes import byref, c_void_p
 from functools import lru_cache
 from typing import Any
 
@@ -54,6 +54,7 @@ class QuantisedLinear(nn.Module):
         self.register_buffer("scale", torch.ones(tiles, n_scales, TILE, dtype=torch.bfloat16))
         self.bias = nn.Parameter(torch.zeros(out_features), requires_grad=False) if bias else None
         self._repacked: Any = None
+        self._tried = False
 
     @classmethod
     def of(cls, linear: nn.Linear, bits: int, group: int | None = None) -> QuantisedLinear:
@@ -76,7 +77,7 @@ class QuantisedLinear(nn.Module):
 
     def weight_float(self, dtype: torch.dtype) -> Tensor:
         """The weights as they count, `[out, in]`."""
-        return float_weights(*self.integers(), dtype)
+        return float_weights(*self.integers(), self.group, dtype)
 
     def matrix(self) -> Matrix:
         """For the compiled kernels; this layer must outlive it."""
@@ -99,16 +100,17 @@ class QuantisedLinear(nn.Module):
     def _compiled(self, x: Tensor, library: Any) -> Tensor:
         out = x.new_empty(*x.shape[:-1], self.out_features)
         rows = x.numel() // self.in_features
-        if rows and library.soundforge_product(byref(self.matrix()), _pointer(x), _pointer(out), rows,
-                                               torch.get_num_threads()):
+        places = byref(self.matrix()), c_void_p(x.data_ptr()), c_void_p(out.data_ptr())
+        if rows and library.soundforge_product(*places, rows, torch.get_num_threads()):
             raise MemoryError(f"no memory for a product of {rows} rows")
         return out
 
     def _by_torch(self, x: Tensor) -> Tensor | None:
         """Torch's own integer product, or None where it has none for such a matrix or processor."""
+        if not self._tried:
+            self._repacked = _repack(self)
+            self._tried = True
         if self._repacked is None:
-            self._repacked = _repack(self) or False
-        if self._repacked is False:
             return None
         if self.bits == 8:
             product: Tensor = torch.ops.quantized.linear_dynamic(x, self._repacked, _narrow_inputs())
@@ -116,12 +118,6 @@ class QuantisedLinear(nn.Module):
         packed, group, scales = self._repacked
         rows = x.reshape(-1, self.in_features)
         return torch._weight_int4pack_mm_for_cpu(rows, packed, group, scales).view(*x.shape[:-1], -1)
-
-
-def _pointer(tensor: Tensor) -> Any:
-    from ctypes import c_void_p
-
-    return c_void_p(tensor.data_ptr())
 
 
 def _repack(layer: QuantisedLinear) -> Any:

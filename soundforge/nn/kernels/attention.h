@@ -75,20 +75,17 @@ static void attend_f32(const float *q, const float *keys, const float *values, c
 
 INLINE int wide_head(int width) { return (width + LANES - 1) / LANES * LANES; }
 
-INLINE float largest_magnitude(const float *x, int n) {
-    float top = 0.0f;
-    for (int i = 0; i < n; i++) {
-        float m = __builtin_fabsf(x[i]);
-        top = m > top ? m : top;
-    }
-    return top;
-}
-
 /* x to bytes in [-127, 127], zeros up to the padded width; gives the scale. */
 INLINE float round_vector(const float *x, int width, int8_t *bytes) {
-    float top = largest_magnitude(x, width), inverse = top > 0.0f ? 127.0f / top : 0.0f;
-    for (int i = 0; i < wide_head(width); i++)
-        bytes[i] = i < width ? (int8_t)((x[i] * inverse + 12582912.0f) - 12582912.0f) : 0;
+    const int wide = wide_head(width);
+    float padded[WIDEST_HEAD];
+    f32x16 best = all_f32(0.0f);
+    memcpy(padded, x, sizeof(float) * (size_t)width);
+    for (int i = width; i < wide; i++) padded[i] = 0.0f;
+    for (int i = 0; i < wide; i += LANES) best = larger(best, magnitude(load_f32(padded + i)));
+    const float top = largest_lane(best), inverse = top > 0.0f ? 127.0f / top : 0.0f;
+    for (int i = 0; i < wide; i += LANES)
+        store_i8(bytes + i, __builtin_convertvector(nearest(load_f32(padded + i) * inverse), i32x16));
     return top / 127.0f;
 }
 

@@ -44,9 +44,8 @@ static void round_row(const float *x, int width, int offset, int8_t *bytes, floa
         f32x16 inverse = all_f32(top > 0.0f ? 127.0f / top : 0.0f);
         i32x16 whole_a = __builtin_convertvector(nearest(a * inverse), i32x16);
         i32x16 whole_b = __builtin_convertvector(nearest(b * inverse), i32x16);
-        i8x16 low = __builtin_convertvector(whole_a, i8x16), high = __builtin_convertvector(whole_b, i8x16);
-        memcpy(bytes + g * GROUP, &low, LANES);
-        memcpy(bytes + g * GROUP + LANES, &high, LANES);
+        store_i8(bytes + g * GROUP, whole_a);
+        store_i8(bytes + g * GROUP + LANES, whole_b);
         i32x16 both = whole_a + whole_b;
         int32_t sum = 0;
         for (int i = 0; i < LANES; i++) sum += both[i];

@@ -47,9 +47,28 @@ INLINE i32x16 all_i32(int32_t x) { return x - (i32x16){0}; }
 INLINE f32x16 to_float(i32x16 v) { return __builtin_convertvector(v, f32x16); }
 
 INLINE f32x16 load_i8(const int8_t *p) {
+#if defined(__AVX512F__) /* compilers take such a conversion apart */
+    return (f32x16)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)));
+#elif defined(__AVX2__)
+    __m256 halves[2] = {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p))),
+                        _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(p + 8))))};
+    f32x16 v;
+    memcpy(&v, halves, sizeof v);
+    return v;
+#else
     i8x16 v;
     memcpy(&v, p, sizeof v);
     return __builtin_convertvector(v, f32x16);
+#endif
+}
+
+INLINE void store_i8(int8_t *p, i32x16 v) {
+#if defined(__AVX512F__)
+    _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8((__m512i)v));
+#else
+    i8x16 narrow = __builtin_convertvector(v, i8x16);
+    memcpy(p, &narrow, sizeof narrow);
+#endif
 }
 
 /* bfloat16 is the upper half of a float. */
