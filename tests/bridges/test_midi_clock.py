@@ -63,6 +63,23 @@ def test_a_tempo_change_is_followed_within_a_beat(old: float, new: float) -> Non
     assert any(followed.tell for _, followed in after if followed)
 
 
+def test_a_pause_of_the_machine_is_no_tempo_change() -> None:
+    """Ticks of 150 ms come at once, late; before and after they come in time."""
+    clock = MidiClock()
+    clock.on("start", 0.0)
+    period = 60 / 120 / 24
+    tempos = []
+    for number in range(200):
+        due = number * period
+        late = max(due, 2.15) - due if 2.0 <= due < 2.15 else 0.0
+        followed = clock.on("clock", due + late)
+        if followed and number > 48:
+            tempos.append(followed.bpm)
+            assert abs(followed.at_seconds - due) < 0.05
+    assert max(tempos) < 140 and min(tempos) > 100, "no absurd tempo"
+    assert tempos[-1] == pytest.approx(120, rel=0.002)
+
+
 def test_stop_continue_and_song_position() -> None:
     clock = MidiClock()
     clock.on("start", 0.0)

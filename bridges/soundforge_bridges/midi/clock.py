@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
+from soundforge.requests import MAX_BPM, MIN_BPM
+
 TICKS_PER_BEAT = 24
 TICKS_PER_SIXTEENTH = 6
 WINDOW_TICKS = 2 * TICKS_PER_BEAT
@@ -18,6 +20,9 @@ FEW_TICKS = 6
 
 LEFT_SECONDS, LEFT_PERIODS = 0.006, 0.25
 """A tick this far from the line (the larger of both) is no jitter of a usual interface."""
+
+SHORTEST_PERIOD, LONGEST_PERIOD = 60.0 / MAX_BPM / TICKS_PER_BEAT / 1.5, 60.0 / MIN_BPM / TICKS_PER_BEAT * 1.5
+"""Of two ticks at a tempo that exists, jitter allowed for."""
 
 LOST_SECONDS = 1.0
 TOLD_CHANGE = 0.005
@@ -43,7 +48,8 @@ class MidiClock:
         self._rolling = False
         self._period: float | None = None
         self._last: float | None = None
-        self._astray = 0
+        self._stray: tuple[int, float] | None = None
+        self._off = 0.0
         self._told_bpm = 0.0
         self._just_started = False
         self._lost = False
@@ -64,11 +70,11 @@ class MidiClock:
             if kind == "start":
                 self._next = 0
             # The first tick after it is the beat meant; ticks from before may lie on another grid.
-            self._ticks.clear()
+            self._forget()
             self._rolling, self._just_started = True, True
         elif kind == "songpos":
             self._next = position * TICKS_PER_SIXTEENTH
-            self._ticks.clear()
+            self._forget()
             return self._standing(seconds) if not self._rolling else None
         elif kind == "stop":
             self._rolling = False
@@ -87,11 +93,14 @@ class MidiClock:
         number, self._next = self._next, self._next + (1 if self._rolling else 0)
         if not self._rolling:
             # Many hosts tick while they stand: that tells the tempo, not the place.
-            number = self._ticks[-1][0] + 1 if self._ticks else 0
+            number = (self._stray or self._ticks[-1])[0] + 1 if self._ticks else 0
         self._last = seconds
-        self._leave_a_line_that_is_left(number, seconds)
-        self._ticks.append((number, seconds))
-        at = self._fit()
+        if self._strays(number, seconds):
+            last, due = self._line()
+            at: float | None = due + (number - last) * (self._period or 0.0)  # where the line says it belongs
+        else:
+            self._ticks.append((number, seconds))
+            at = self._fit()
         bpm = self.bpm
         if bpm is None or at is None or not self._rolling:
             return None
@@ -106,20 +115,36 @@ class MidiClock:
         if self._last is not None and seconds - self._last > LOST_SECONDS:
             if self._rolling and self._period and self._ticks:
                 self._next += max(0, round((seconds - self._last) / self._period) - 1)
-            self._ticks.clear()
+            self._forget()
         self._lost = False
 
-    def _leave_a_line_that_is_left(self, number: int, seconds: float) -> None:
+    def _forget(self) -> None:
+        """What comes next lies on another grid."""
+        self._ticks.clear()
+        self._stray = None
+
+    def _strays(self, number: int, seconds: float) -> bool:
+        """Whether a tick does not belong to the line. Two in a row that do not begin a new line: the tempo changed."""
         if not self._period or len(self._ticks) < FEW_TICKS:
-            return
+            return False
         first, start = self._line()
         off = seconds - (start + (number - first) * self._period)
-        self._astray = self._astray + 1 if abs(off) > max(LEFT_SECONDS, LEFT_PERIODS * self._period) else 0
-        if self._astray >= 2:
-            last = self._ticks[-1]
-            self._ticks.clear()
-            self._ticks.append(last)
-            self._period, self._astray = seconds - last[1], 0
+        before, self._off = self._off, off
+        if abs(off) <= max(LEFT_SECONDS, LEFT_PERIODS * self._period):
+            self._stray = None
+            return False
+        # After a pause of the machine all ticks of that time come at once: each is nearer to the line than the last.
+        if abs(before) - abs(off) > 0.5 * self._period or self._stray is None:
+            self._stray = (number, seconds)
+            return True
+        period = (seconds - self._stray[1]) / max(number - self._stray[0], 1)
+        if not SHORTEST_PERIOD <= period <= LONGEST_PERIOD:
+            self._stray = (number, seconds)
+            return True
+        self._ticks.clear()
+        self._ticks.append(self._stray)
+        self._period, self._stray = period, None
+        return False
 
     def _fit(self) -> float | None:
         """Fit period and phase; gives when the last tick was due by the line, None while there is no tempo."""

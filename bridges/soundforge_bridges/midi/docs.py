@@ -44,7 +44,11 @@ def page() -> str:
               "else from `presets` in `soundforge.toml`, counted from 0.", "",
               "## Clock", "", "With `--clock midi` (or `/soundforge/transport/source midi`) MIDI clock drives the "
               "transport: 24 ticks a beat, Start, Stop, Continue, Song Position. Jitter is filtered over two beats. "
-              "When the clock is lost for a second, the transport goes on at the last tempo, and says so.", "",
+              "When the clock is lost for a second, the transport goes on at the last tempo, and says so. "
+              "While it comes, tempo, start, stop and position are its sender's to change.", "",
+              "`--midi-clock-out NAME` sends our own clock to an output: 24 ticks a beat, each when its beat is heard; "
+              "Start at beat 0, elsewhere Song Position and Continue at the next sixteenth, Stop. See "
+              "[transport](transport.md).", "",
               "## The map file", "", "What the file does not name stays as above.", "",
               "```toml", _example(), "```", "",
               "`soundforge serve --midi-learn` asks for one control after the other, and writes such a file (to "
