@@ -108,10 +108,12 @@ def test_the_tempo_that_a_text_asks_for(said: str, bpm: float | None) -> None:
 
 
 def test_a_style_brings_its_usual_tempo() -> None:
-    assert 168 <= usual_tempo("dark Drum and Bass, no drums", 1) <= 176
-    assert 70 <= usual_tempo("lo-fi hip hop", 1) <= 98
-    assert usual_tempo("dubstep", 3) == usual_tempo("dubstep", 3) != 0
-    assert 92 <= usual_tempo("a dubious house-warming of clubs", 1) <= 128
+    assert usual_tempo("dark Drum and Bass", 1) in range(168, 177)
+    assert usual_tempo("lo-fi hip hop", 1) in range(70, 99)
+    assert usual_tempo("dubstep", 3) == usual_tempo("dubstep", 3) in range(138, 143)
+    assert usual_tempo("a dubious place full of clubs", 1) in range(92, 129)
+    for beatless in ("techno, no drums", "House without percussion", "beatless trance", "drumless"):
+        assert usual_tempo(beatless, 1) is None
     assert len({usual_tempo("rock", seed) for seed in range(9)}) > 3
 
 

@@ -17,11 +17,17 @@ USUAL_BPM: dict[str, tuple[int, int]] = {
     "video game": (116, 160), "folk": (80, 124), "acoustic": (80, 124),
 }  # fmt: skip
 OTHERWISE_BPM = (92, 128)
+_BEATLESS = re.compile(r"\b(?:no|without)\s+(?:drum|percussion|beat)|\b(?:drum|beat)less\b")
 
 
-def usual_tempo(text: str, seed: int) -> float:
-    """A whole tempo in BPM from the range of the longest style name in ``text``; the same seed gives the same."""
+def usual_tempo(text: str, seed: int) -> float | None:
+    """A whole tempo in BPM from the range of the longest style name in ``text``; the same seed gives the same.
+
+    None for a text that wants no drums: a stated beat, with guidance, pulls drums in.
+    """
     low = text.lower()
+    if _BEATLESS.search(low):
+        return None
     named = [style for style in USUAL_BPM if re.search(rf"(?<![a-z0-9]){re.escape(style)}(?![a-z0-9])", low)]
     slowest, fastest = USUAL_BPM[max(named, key=len)] if named else OTHERWISE_BPM
     return float(random.Random(seed).randint(slowest, fastest))
