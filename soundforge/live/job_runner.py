@@ -46,6 +46,8 @@ class Owner(Protocol):
     def clip_id(self) -> str: ...
     def prompt_for(self, job: Job) -> str: ...
     def save(self, job: Job, finished: JobFinished) -> None: ...
+    def job_armed(self, job: Job, at: int, fade: int) -> None: ...
+    def job_missed(self, job: Job) -> None: ...
     def job_voice_ended(self, job: Job) -> None: ...
 
 
@@ -202,6 +204,7 @@ class JobRunner:
                 self._owner.emit(JobEvent("playing", job.id, clip=job.clip, beat=beat), job.origin)
         elif what == Happened.LATE:
             job.armed = False
+            self._owner.job_missed(job)
         elif what == Happened.STARVED:
             job.armed = job.sounding = False
             job.starved = True
@@ -253,6 +256,8 @@ class JobRunner:
         fade = max(lead, self._samples(ATTACK_SECONDS if not again else STOP_FADE_SECONDS))
         self._audio.play_stream(job.voice, job.token, at, -1 if again else job.count, fade, job.gain)
         job.armed = True
+        if not again:
+            self._owner.job_armed(job, at, max(lead, self._samples(STOP_FADE_SECONDS)))
         if job.kind != "generate" and not again:
             self._replace_others(job, at, max(lead, self._samples(STOP_FADE_SECONDS)))
 

@@ -252,11 +252,8 @@ class JobPart:
             job.begin = job.line = job.line_position = -1
             await self._prepare(job)
             return
-        fade = job.line - job.begin
         job.ready = True
         self.runner.dispatch()
-        if self._room.params.get("monitor"):
-            self._room.audio.set_monitor(0.0, job.line_position - fade, fade)
 
     def _capture_gone(self, take: str, what: str) -> None:
         """A capture came to nothing, and with it the takeover that waits for it."""
@@ -287,6 +284,16 @@ class JobPart:
 
     def prompt_for(self, job: Job) -> str:
         return job.take
+
+    def job_armed(self, job: Job, at: int, fade: int) -> None:
+        """A takeover's sound is there: only now the input gives way, so that one that comes late leaves no gap."""
+        if job is self._takeover and self._room.params.get("monitor"):
+            self._room.audio.set_monitor(0.0, at, fade)
+
+    def job_missed(self, job: Job) -> None:
+        """Its sound came too late after all: the input is heard until the next place on the grid."""
+        if job is self._takeover:
+            self.restore_monitor()
 
     def job_voice_ended(self, job: Job) -> None:
         """The sound of a job is over: the input is heard again after a takeover."""
