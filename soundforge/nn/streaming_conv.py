@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from soundforge.nn.streaming import StreamLayer, group_norm, join, tail_of
-from soundforge.nn.streaming_product import WORTH_PACKING, PackedConvolution, PackedProduct
+from soundforge.nn.streaming_product import WORTH_PACKING, PackedProduct
 
 PAD_MODES = ("constant", "reflect", "replicate")
 
@@ -96,7 +96,6 @@ class StreamConv1d(StreamLayer):
         self.whole_frames = whole_frames
         self.pad_mode = pad_mode
         self._product = PackedProduct()
-        self._kernel = PackedConvolution()
 
     def forward(self, x: Tensor) -> Tensor:
         right = self._right(x.shape[-1])
@@ -144,7 +143,7 @@ class StreamConv1d(StreamLayer):
         x = x.to(weight.dtype)
         n_frames = (x.shape[-1] + 2 * padding - self.span) // self.stride + 1
         if x.device.type == "cpu" and x.dtype == torch.bfloat16:
-            return self._kernel(x, weight, bias, self.stride, padding, self.dilation)
+            return self._in_rows(F.pad(x.transpose(1, 2), (0, 0, padding, padding)) if padding else x.transpose(1, 2))
         if x.device.type == "cpu":
             if weight.numel() >= WORTH_PACKING and n_frames < _MANY_FRAMES:
                 return self._by_windows(F.pad(x, (padding, padding)) if padding else x)
@@ -163,6 +162,18 @@ class StreamConv1d(StreamLayer):
         if bias is not None:
             y = y + bias
         return y.view(batch, n_frames, -1).transpose(1, 2).contiguous()
+
+    def _in_rows(self, x: Tensor) -> Tensor:
+        """bfloat16, `[B, n, C]` to `[B, C', m]` with channels innermost: windows are rows of a product, for which
+        processors with bfloat16 instructions are made; the library's convolution is not, for few frames."""
+        weight, bias = self.conv.weight, self.conv.bias
+        windows = x.unfold(1, self.span, self.stride)[..., :: self.dilation].transpose(2, 3)  # [B, m, kernel, C]
+        batch, n_frames = windows.shape[:2]
+        y = self._product(
+            windows.reshape(batch * n_frames, -1), weight, lambda: weight.transpose(1, 2).reshape(weight.shape[0], -1))
+        if bias is not None:
+            y = y + bias
+        return y.view(batch, n_frames, -1).transpose(1, 2)
 
     def _by_taps(self, x: Tensor) -> Tensor:
         """To few channels: one product gives every tap's share of every sample; the taps' rows are added shifted.

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any, Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 # Elements; smaller weights stay in the cache, where re-arranging them is cheap.
@@ -56,39 +55,6 @@ class PackedProduct:
         return type(self), ()
 
 
-class PackedConvolution:
-    """`F.conv1d` for bfloat16 on the CPU, channels innermost in memory, remembering the weights in arranged form.
-
-    Where channels lie side by side (`is_rows`) a processor with bfloat16 instructions reaches twice the rate of
-    float32; in the usual layout it is slower than float32.
-    """
-
-    def __init__(self) -> None:
-        self._packed: tuple[Any, Tensor | None] | None = None
-
-    def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int,
-                 dilation: int) -> Tensor:
-        """`[B, C, n]` to `[B, C', m]`, channels innermost."""
-        image = x[:, :, None].contiguous(memory_format=torch.channels_last)
-        steps, pads, gaps = [1, stride], [0, padding], [1, dilation]
-        key = _state_of(weight)
-        packed = self._packed
-        if packed is None or packed[0] != key:
-            flat = weight[:, :, None].contiguous(memory_format=torch.channels_last)
-            packed = self._packed = (key, _arranged_kernel(flat, pads, steps, gaps, list(image.shape)))
-        if packed[1] is None:
-            return F.conv2d(image, weight[:, :, None], bias, steps, pads, gaps)[:, :, 0]
-        made: Tensor = torch.ops.mkldnn._convolution_pointwise(image, packed[1], bias, pads, steps, gaps, 1, "none",
-                                                               [], "")
-        return made[:, :, 0]
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return type(self)()
-
-    def __reduce__(self) -> tuple[type[Self], tuple[()]]:
-        return type(self), ()
-
-
 class InputMajor:
     """`weight [N, K]` as `[K, N]` lying row by row, remembered.
 
@@ -123,17 +89,6 @@ def _arranged(matrix: Tensor) -> Tensor | None:
     try:
         arranged: Tensor = torch.ops.mkldnn._reorder_linear_weight(matrix.contiguous(), _USUAL_ROWS)
     except (RuntimeError, NotImplementedError):  # a build that has the operator, for another processor
-        return None
-    return arranged
-
-
-def _arranged_kernel(flat: Tensor, pads: list[int], steps: list[int], gaps: list[int],
-                     shape: list[int]) -> Tensor | None:
-    if not (torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_reorder_convolution_weight")):
-        return None
-    try:
-        arranged: Tensor = torch.ops.mkldnn._reorder_convolution_weight(flat, pads, steps, gaps, 1, shape)
-    except (RuntimeError, NotImplementedError):
         return None
     return arranged
 
