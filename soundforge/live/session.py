@@ -80,6 +80,7 @@ class Session:
         self._watch = LibraryWatch(self._room, self._captures.takes)
         self._transport = TransportPart(self._room)
         self._model, self._serving, self._engine_state = model, model, "loading"
+        self._engine_failing = False
         self._slots: tuple[str, ...] = ()
         self._condition_names = tuple(condition_names)
         self._processor_names = processor_names
@@ -436,8 +437,10 @@ class Session:
         takes = self._captures.takes
         match event:
             case EngineLoading():
-                self._model, self._engine_state = event.model, "loading"
+                self._model = event.model
+                self._engine_state = "error" if self._engine_failing else "loading"
             case EngineReady():
+                self._engine_failing = False
                 self._model = self._serving = event.model
                 self._engine_state, self._slots = "ready", event.slots
                 takes.engine_forgot()
@@ -448,9 +451,11 @@ class Session:
                 self._model = self._serving if event.serving else event.model
                 self.notice("error", event.what)
             case EngineLost():
-                self._engine_state = "loading"
+                self._engine_failing = event.failing
+                self._engine_state = "error" if event.failing else "loading"
                 takes.engine_forgot()
-                self.notice("error", event.what)
+                if event.tell:
+                    self.notice("error", event.what)
                 self._jobs.runner.engine_lost(event.what)
             case PromptFailed():
                 takes.prompt_failed(event.prompt)
