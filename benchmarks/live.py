@@ -4,15 +4,14 @@
     python benchmarks/live.py --jack           a real JACK server without a sound card (Linux, jackd2)
 
 One JSON line at the end, with commit and machine. The first sound is taken from the server's `/job/playing`, which
-it sends when the first sample leaves for the device; the device's own latency comes on top.
+it sends when the first sample leaves for the device; the device's own latency comes on top. It is measured for takes
+of 2, 8 and 20 seconds, each asked for at once after its capture: since the codec and the network follow while it is
+captured, the three should be the same.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import signal
 import statistics
 import subprocess
@@ -26,10 +25,12 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "rig"))
 
+from common import percentile, print_result
 from jack_server import JackServer
 from osc_client import OscClient
 
 ROOT = Path(__file__).resolve().parent.parent
+CAPTURE_BARS = (1, 4, 10)  # of two seconds
 LOOP = ROOT / "examples" / "loops" / "garzul_120bpm.flac"
 PORT = 9137
 
@@ -37,24 +38,29 @@ PORT = 9137
 def measure(client: OscClient, seconds: float, rounds: int) -> dict[str, Any]:
     """All figures of a running, ready server."""
     client.send("/soundforge/param/quantum", 0.0)
+    first_sound: dict[str, list[float]] = {}
+    for bars in CAPTURE_BARS:
+        times = first_sound[f"{2 * bars}_seconds_captured"] = []
+        for index in range(rounds):
+            take, job = f"take{bars}-{index}", f"first{bars}-{index}"
+            client.send("/soundforge/capture/bars", bars, take)
+            client.wait("/soundforge/take", take, seconds=60)
+            began = time.perf_counter()
+            client.send("/soundforge/continue", take, 1.0, job)
+            client.wait("/soundforge/job/playing", job, failed="/soundforge/job/error")
+            times.append(time.perf_counter() - began)
+            client.wait("/soundforge/job/done", job)
     client.send("/soundforge/capture/bars", 4, "bench")
     client.wait("/soundforge/take", "bench", seconds=60)
-    first_sound = []
-    for index in range(rounds):
-        job = f"first{index}"
-        began = time.perf_counter()
-        client.send("/soundforge/continue", "bench", 1.0, job)
-        client.wait("/soundforge/job/playing", job, failed="/soundforge/job/error")
-        first_sound.append(time.perf_counter() - began)
-        client.wait("/soundforge/job/done", job)
-        time.sleep(1.2)
     under_before, over_before = status(client)[4:6]
     pings, jobs = generate_without_pause(client, seconds)
     state = status(client)
-    return {"first_sound_median_seconds": statistics.median(first_sound), "first_sound_p95_seconds": p95(first_sound),
+    return {"first_sound": {name: {"median_seconds": statistics.median(times), "p95_seconds": percentile(times, 0.95)}
+                            for name, times in first_sound.items()},
             "rounds": rounds, "generating_seconds": seconds, "jobs": jobs, "underruns": state[4] - under_before,
             "overruns": state[5] - over_before, "real_time_factor": state[3],
-            "ping_median_seconds": statistics.median(pings), "ping_p95_seconds": p95(pings)}
+            "ping_median_seconds": statistics.median(pings), "pings": len(pings),
+            "ping_p95_seconds": percentile(pings, 0.95)}
 
 
 def generate_without_pause(client: OscClient, seconds: float) -> tuple[list[float], int]:
@@ -84,10 +90,6 @@ def status(client: OscClient) -> Sequence[Any]:
     return client.wait("/soundforge/status")
 
 
-def p95(values: Sequence[float]) -> float:
-    return sorted(values)[min(len(values) - 1, round(0.95 * len(values)))]
-
-
 def run(jack: JackServer | None, folder: Path, seconds: float, rounds: int) -> dict[str, Any]:
     """Start `soundforge serve`, measure, end it."""
     command = [sys.executable, "-m", "soundforge.cli", "serve", "--osc-port", str(PORT), "--library",
@@ -115,21 +117,21 @@ def run(jack: JackServer | None, folder: Path, seconds: float, rounds: int) -> d
     finally:
         if player is not None:
             player.terminate()
+            player.wait(10)
+        ended = time.monotonic()
         server.send_signal(signal.SIGINT)
         server.wait(15)
-    return {"pong_seconds": pong, "ready_seconds": ready, **figures}
+        ended = time.monotonic() - ended
+    return {"pong_seconds": pong, "ready_seconds": ready, "end_seconds": ended, **figures}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the live server.")
     parser.add_argument("--jack", action="store_true", help="with a real JACK server, 48 kHz, 256 samples")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long to generate without pause")
-    parser.add_argument("--rounds", type=int, default=10, help="continuations measured for the first sound")
+    parser.add_argument("--rounds", type=int, default=5, help="first sounds measured for each length")
     options = parser.parse_args()
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True,
-                            check=False).stdout.strip()
-    result: dict[str, Any] = {"benchmark": "live", "commit": commit, "system": platform.platform(),
-                              "cores": os.cpu_count(), "device": "jack" if options.jack else "offline"}
+    result: dict[str, Any] = {"device": "jack" if options.jack else "offline"}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         jack = JackServer(folder / "jack") if options.jack else None
@@ -142,7 +144,7 @@ def main() -> None:
         finally:
             if jack:
                 jack.stop()
-    print(json.dumps({key: round(value, 5) if isinstance(value, float) else value for key, value in result.items()}))
+    print_result("live", result)
 
 
 if __name__ == "__main__":
