@@ -112,9 +112,10 @@ def test_a_change_that_makes_no_sense_leaves_the_job_as_it_was() -> None:
     worker.post(StartJob("j", GenerateRequest(text="a", seconds=1.0, seed=1)))
     worker._read_inbox()
     worker._start_jobs()
-    worker.post(UpdateJob("j", {"conditions": {"kazoo": "loud"}}))
-    worker.post(UpdateJob("j", {"sampling": SamplingParams(temperature=0.3)}))
-    worker._read_inbox()
+    for change in ({"conditions": {"kazoo": "loud"}}, {"sampling": SamplingParams(temperature=0.3)}):
+        worker.post(UpdateJob("j", change))
+        worker._read_inbox()
+        worker._apply_changes()
     while (job := worker._most_urgent()) is not None:
         worker._advance(job)
     refused = [event for event in events if isinstance(event, ChangeRefused)]
