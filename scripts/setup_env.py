@@ -118,6 +118,16 @@ def install() -> None:
     say(f"ready: {ENV.name}")
 
 
+def build_kernels() -> None:
+    """The compiled kernels, once per machine and state of their source; without a compiler it says what that means."""
+    script = ("from soundforge.nn.kernels.build import load_kernels, why_not\n"
+              "print('' if load_kernels() else why_not())")
+    done = subprocess.run([str(env_python()), "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    trouble = done.stdout.strip() or done.stderr.strip()[-300:]
+    if trouble:
+        say(f"models will step through torch, slower, because {trouble}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Make .venv with SoundForge in it.")
     parser.add_argument("--tests", action="store_true", help="what the test suite needs, too")
@@ -126,6 +136,7 @@ def main() -> None:
         wanted |= TEST_PACKAGES
     system_packages(wanted)
     install()
+    build_kernels()
 
 
 if __name__ == "__main__":
