@@ -61,18 +61,19 @@ def test_the_generated_sound_takes_the_line_and_nobody_hears_the_splice(stage: S
     assert underruns == 0 or stage.jack.late_cycles(), "a machine that is late may break the sound, we may not"
 
 
+@pytest.mark.soak
 def test_it_goes_on_until_it_is_told_to_end_and_may_be_changed_meanwhile(stage: Stage, tmp_path: Path) -> None:
     """An endless takeover, another text while it plays, the same prompt with another seed, and the end."""
     server, dump = stage.server, stage.server.dump
     dump.clear()
     with recording(stage.jack, tmp_path / "endless.wav", *stage.ports):
         server.send("/soundforge/takeover", "iis", 1, 0, "endless")
-        dump.wait_for("/soundforge/job/playing", "endless", seconds=20)
+        dump.wait_for("/soundforge/job/playing", "endless", seconds=90)
         server.send("/soundforge/param/text", "s", "ambient pads")
         server.send("/soundforge/param/temperature", "f", 1.2)
         server.send("/soundforge/regenerate", "s", "again")
-        dump.wait_for("/soundforge/job/playing", "again", seconds=20)
-        first = dump.wait_for("/soundforge/job/done", "endless", seconds=20).arguments
+        dump.wait_for("/soundforge/job/playing", "again", seconds=90)
+        first = dump.wait_for("/soundforge/job/done", "endless", seconds=90).arguments
         again = dump.wait_for("/soundforge/job/done", "again", seconds=60).arguments
     assert first[1] != again[1], "two clips, from one prompt"
     sound, rate = soundfile.read(tmp_path / "endless.wav", dtype="float32", always_2d=True)
