@@ -45,7 +45,8 @@ class Application:
         conditioners = self.host.registries.conditioners
         conditions = {*conditioners, *(slot for c in conditioners.values() for slot in c.feeds)}
         self.session = Session(audio_setup(settings), LocalEngine(engine_setup(settings)), self.library,
-                               model=settings.model, bpm=settings.bpm, beats_per_bar=settings.beats_per_bar,
+                               model=settings.model, models=settings.models, bpm=settings.bpm,
+                               beats_per_bar=settings.beats_per_bar,
                                tempo_known=settings.bpm != KNOWN["bpm"].default, queue_size=settings.queue_size,
                                condition_names=sorted(conditions),
                                processor_names=sorted(self.host.registries.clip_processors),

@@ -71,6 +71,8 @@ class Settings:
     """
 
     model: str = _setting("starter", text(), "model: an embedded or hub name, or a folder")
+    models: tuple[str, ...] = _setting((), texts(), "folders with further models, which /soundforge/model may load by "
+                                       "their last name")
     device: str = _setting("auto", text(), "where the model runs: auto, cpu, cuda, cuda:1, mps")
     quantize: str | None = _setting(None, text(optional=True, choices=("int8", "int4")), "weights in int8 or int4")
     threads: int | None = _setting(None, integer(1, 256, optional=True), "threads of the engine; unset = chosen")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal
 
 from soundforge.claims import Claims
@@ -29,6 +29,7 @@ from soundforge.live.engine_protocol import (
 )
 from soundforge.live.latency import DeviceReport, LatencyOf, device_report, reported
 from soundforge.live.library_watch import LibraryWatch
+from soundforge.live.model_names import resolve_model
 from soundforge.live.request_builder import sampling_from
 from soundforge.live.session_clips import ClipPart
 from soundforge.live.session_jobs import JobPart
@@ -41,7 +42,6 @@ from soundforge.requests import ClipEvent, Event, NoticeEvent, PadEvent, ParamEv
 
 POLL_SECONDS = 0.01
 SAMPLING = ("temperature", "top_k", "top_p", "cfg")
-MAX_MODEL_CHARACTERS = 300
 
 
 class Session:
@@ -52,6 +52,7 @@ class Session:
         engine: the engine, not started yet.
         library: takes and clips.
         model: name of the model that the engine loads first.
+        models: folders with further models that `load_model` may be asked for by their last name.
         bpm, beats_per_bar: of the transport at the start.
         tempo_known: somebody chose this tempo; otherwise models may find their own until one is set.
         queue_size: jobs that may wait.
@@ -63,7 +64,7 @@ class Session:
     def __init__(self, setup: AudioSetup, engine: EngineClient, library: Library, *, model: str = "starter",
                  bpm: float = 120.0, beats_per_bar: int = 4, tempo_known: bool = False, queue_size: int = 8,
                  condition_names: Collection[str] = (), processor_names: Collection[str] | None = None,
-                 latency_of: LatencyOf = reported) -> None:
+                 latency_of: LatencyOf = reported, models: Sequence[str] = ()) -> None:
         self.audio = AudioClient(setup, on_capture=self._captured, on_happened=self._happened,
                                  on_device=self._device_opened, on_trouble=lambda what: self.notice("error", what),
                                  latency_of=latency_of, on_slept=self._slept)
@@ -80,6 +81,7 @@ class Session:
         self._watch = LibraryWatch(self._room, self._captures.takes)
         self._transport = TransportPart(self._room)
         self._model, self._serving, self._engine_state = model, model, "loading"
+        self._models = (model, *models)
         self._engine_failing = False
         self._slots: tuple[str, ...] = ()
         self._condition_names = tuple(condition_names)
@@ -402,9 +404,7 @@ class Session:
 
     def load_model(self, name: str) -> None:
         """Load another model while the sound goes on; the status follows. Raises RequestError."""
-        if not name or len(name) > MAX_MODEL_CHARACTERS:
-            raise RequestError(f"model came as {name[:80]!r}, expected a model's name; `soundforge models` lists them")
-        self.engine.send(LoadModel(name))
+        self.engine.send(LoadModel(resolve_model(name, self._models)))
 
     def panic(self) -> None:
         """Everything silent at once, jobs cancelled, capture dropped."""

@@ -53,7 +53,7 @@ def test_sound_goes_on_takes_stay_usable_and_a_missing_model_changes_nothing(tmp
         output = tmp_path / "out.wav"
         setup = AudioSetup(offline=True, offline_input=str(write_loop(tmp_path)), offline_output=str(output))
         session = Session(setup, LocalEngine(EngineSetup(model="starter", threads=1)), Library(tmp_path / "library"),
-                          model="starter")
+                          model="starter", models=[tiny_model])
         rig = Rig(session, output)
         await session.start()
         try:
