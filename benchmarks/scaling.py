@@ -26,7 +26,7 @@ from soundforge.nn.step_bytes import bytes_per_step
 from soundforge.requests import GenerateRequest
 
 WINDOW = 1504
-POSITIONS = (1, 250, 500, 750, 1000, 1250, 1500)
+POSITIONS = (1, 500, 1000, 1500)
 BATCHES = (1, 2, 4, 8, 16)
 WIDTHS = (256, 512, 768, 1024, 1536)
 STEPS = 3
