@@ -28,7 +28,7 @@ from soundforge.requests import GenerateRequest
 WINDOW = 1504
 POSITIONS = (1, 500, 1000, 1500)
 BATCHES = (1, 2, 4, 8, 16)
-WIDTHS = (256, 512, 768, 1024, 1536)
+WIDTHS = (256, 512, 1024)
 STEPS = 3
 
 
