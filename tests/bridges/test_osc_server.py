@@ -103,6 +103,20 @@ def test_subscribing_the_server_to_itself_ends(server: Running, client: Client) 
     assert len(client.drain()) == 0
 
 
+def test_a_parameter_does_not_go_round_when_the_server_is_its_own_subscriber(
+        server: Running, session: MemorySession, client: Client) -> None:
+    """Its answer is a command as well."""
+    client.send("/soundforge/subscribe", server.bridge.port)
+    client.until("/soundforge/subscribed")
+    itself = f"osc.udp://127.0.0.1:{server.bridge.port}/"
+    client.send("/soundforge/param/cfg", 2.0)
+    client.send("/soundforge/param/cfg", 3.0)
+    client.send("/soundforge/param/text", "a", itself, "/soundforge/param/text")
+    time.sleep(0.3)
+    assert client.ask("/soundforge/ping", 1)[0] == "/soundforge/param/cfg"
+    assert session.calls == [("set_param", "cfg", 2.0), ("set_param", "cfg", 3.0), ("set_param", "text", "a")]
+
+
 def test_subscribers_are_bounded_and_age() -> None:
     now = [0.0]
     subscribers = Subscribers(lambda: now[0])

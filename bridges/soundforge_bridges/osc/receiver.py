@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import select
 import socket
 import sys
@@ -45,7 +46,7 @@ class Receiver:
         self.refused = 0
         """Packets of hosts that are not allowed."""
         self.unsent = 0
-        """Replies that the system would not send (unreachable, buffer full, impossible port)."""
+        """Replies that were not sent: the system would not (unreachable, buffer full, impossible port), or to us."""
 
     def open(self, host: str, port: int) -> None:
         """Bind and start the thread.
@@ -85,8 +86,15 @@ class Receiver:
             self._socket = None
 
     def send(self, datagram: bytes, address: Address) -> None:
-        """Send without waiting; what the system refuses is counted, for nobody could be told."""
+        """Send without waiting; what the system refuses is counted, for nobody could be told.
+
+        Nothing is sent to this very socket, whoever asked for it by a subscription, a URL or a forged sender: a
+        parameter's answer is a command as well, and would go round for ever.
+        """
         if self._socket is None:
+            return
+        if address[1] == self.port and _is_here(address[0]):
+            self.unsent += 1
             return
         try:
             self._socket.sendto(datagram, address)
@@ -123,6 +131,17 @@ class Receiver:
             self.refused += 1
         elif self._queue.put(data, (sender[0], sender[1])) == 1:
             self._wake()
+
+
+@functools.lru_cache(maxsize=256)
+def _is_here(host: str) -> bool:
+    """Whether an address (no name) is one of this machine's: only those can be bound."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as trial:
+        try:
+            trial.bind((host, 0))
+        except OSError:
+            return False
+    return True
 
 
 def _cannot_bind(host: str, port: int, error: OSError) -> str:
