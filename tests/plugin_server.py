@@ -17,7 +17,7 @@ from soundforge.wav import read_clip
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "bridges"))
 
-from osc_client import Client, Heard
+from osc_peer import Client, Heard
 
 
 class Server:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from osc_client import Client, Running, running
+from osc_peer import Client, Running, running
 from session_double import MemorySession
 
 

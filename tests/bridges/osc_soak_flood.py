@@ -6,7 +6,7 @@ import socket
 import sys
 import time
 
-from osc_client import build
+from osc_peer import build
 
 port, rate, seconds = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
 sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(8)]

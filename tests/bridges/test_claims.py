@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import mido
-import osc_client
+import osc_peer
 import pytest
 from session_double import MemorySession
 
@@ -82,7 +82,7 @@ def bound(bridge: Bridge) -> MemorySession:
 
 def test_an_osc_address_of_a_plugin_is_heard_and_answered() -> None:
     bridge = Bridge()
-    with osc_client.running(bound(bridge)) as server:
+    with osc_peer.running(bound(bridge)) as server:
         client = server.client()
         address, values = client.ask("/tides/height", 1.5, "now")
         assert (address, values) == ("/tides/is", (2.5, 3, "rising"))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from osc_client import Running, running
+from osc_peer import Running, running
 from session_double import MemorySession
 
 from soundforge.requests import JobEvent

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from osc_client import Client
+from osc_peer import Client
 from session_double import MemorySession
 
 from soundforge import RequestError

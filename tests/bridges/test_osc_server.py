@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from osc_client import Client, Running, build, running
+from osc_peer import Client, Running, build, running
 from session_double import MemorySession
 
 from soundforge import DeviceError, RequestError, SettingsError

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from osc_client import Client, build
+from osc_peer import Client, build
 from test_osc_reader import SEEDS, bundle, message, nest
 
 HERE = Path(__file__).resolve().parent

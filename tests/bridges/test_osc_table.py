@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from osc_client import Client, Running
+from osc_peer import Client, Running
 from session_double import MemorySession
 
 from soundforge.requests import (

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import soundfile
 from goldens import find_golden
-from osc_client import Client, Heard
+from osc_peer import Client, Heard
 
 from soundforge.wav import read_info
 

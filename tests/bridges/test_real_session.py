@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from osc_client import Client, Heard
+from osc_peer import Client, Heard
 
 from soundforge.wav import read_info
 from soundforge_bridges.osc.replies import REPLIES
