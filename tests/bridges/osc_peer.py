@@ -74,6 +74,31 @@ class Client:
                 heard.append(self.receive(0.1))
         return heard
 
+    def pings(self, count: int, wait: float) -> list[float]:
+        """Seconds until a ping was answered, tried three times with 50 ms each; infinite when it never was.
+
+        Args:
+            wait: seconds from one ping to the next.
+        """
+        times = []
+        for number in range(count):
+            start, answered = time.perf_counter(), False
+            for _ in range(3):
+                began = time.perf_counter()
+                self.send("/soundforge/ping", number)
+                try:
+                    while self.until("/soundforge/pong", 0.05)[1] != (number,):
+                        pass
+                except TimeoutError:
+                    continue
+                times.append(time.perf_counter() - began)
+                answered = True
+                break
+            if not answered:
+                times.append(float("inf"))
+            time.sleep(max(0.0, wait - (time.perf_counter() - start)))
+        return times
+
     def close(self) -> None:
         self.socket.close()
 

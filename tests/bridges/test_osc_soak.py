@@ -7,9 +7,7 @@ every full test run, the long ones (`make soak`) a million packets and 30 second
 from __future__ import annotations
 
 import json
-import random
 import socket
-import struct
 import subprocess
 import sys
 import time
@@ -18,14 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hostile_packets import WORST, mutated
 from osc_peer import Client, build
-from test_osc_reader import SEEDS, bundle, message, nest
 
 HERE = Path(__file__).resolve().parent
-SOURCES = [*SEEDS, build("/soundforge/continue", "t", 4.0, "id"), build("/soundforge/param/cfg", 2.0),
-           build("/soundforge/subscribe", 9000), bundle(message(b"/soundforge/panic", b""), timetag=2**63), nest(390),
-           bundle(b"\0" * 8, sizes=[-4]), message(b"/" + b"*" * 24 + b"Q", b""),
-           message(b"/soundforge/generate", b"s", b"x" * 60_000 + b"\0\0\0\0")]
+SOURCES = [*WORST, build("/soundforge/subscribe", 9000)]
 
 
 class Server:
@@ -44,27 +39,6 @@ class Server:
         self.process.stdin.flush()
         return dict(json.loads(self.process.stdout.readline()))
 
-    def pings(self, count: int, wait: float) -> list[float]:
-        """Seconds until a ping was answered, tried three times with 50 ms each; infinite when it never was."""
-        times = []
-        for number in range(count):
-            start, answered = time.perf_counter(), False
-            for _ in range(3):
-                began = time.perf_counter()
-                self.client.send("/soundforge/ping", number)
-                try:
-                    while self.client.until("/soundforge/pong", 0.05)[1] != (number,):
-                        pass
-                except TimeoutError:
-                    continue
-                times.append(time.perf_counter() - began)
-                answered = True
-                break
-            if not answered:
-                times.append(float("inf"))
-            time.sleep(max(0.0, wait - (time.perf_counter() - start)))
-        return times
-
     def close(self) -> None:
         assert self.process.stdin is not None and self.process.stdout is not None
         self.process.stdin.close()
@@ -77,32 +51,16 @@ class Server:
 def server() -> Iterator[Server]:
     server = Server()
     try:
-        server.pings(20, 0.0)
+        server.client.pings(20, 0.0)
         yield server
     finally:
         server.close()
 
 
-def mutated(count: int, seed: int) -> Iterator[bytes]:
-    source = random.Random(seed)
-    for _ in range(count):
-        if source.random() < 0.2:
-            yield source.randbytes(source.randrange(64))
-            continue
-        packet = bytearray(source.choice(SOURCES))
-        for _ in range(source.randint(0, 4)):
-            at = source.randrange(len(packet) + 1)
-            packet[at:at + source.choice([0, 1, 4])] = source.choice(
-                [source.randbytes(4), struct.pack(">I", source.choice([0, 2**31 - 1, 2**31, 2**32 - 1])), b""])
-        if source.random() < 0.8:
-            packet += b"\0" * (-len(packet) % 4)  # past the first check, so that the others have something to do
-        yield bytes(packet[:65_000])
-
-
 def mutations(server: Server, count: int) -> None:
     before = server.measure()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
-        for number, packet in enumerate(mutated(count, seed=11)):
+        for number, packet in enumerate(mutated(SOURCES, count, seed=11)):
             out.sendto(packet, ("127.0.0.1", server.port))
             if number % 20 == 19:
                 time.sleep(0.001)  # slow enough that most are read, not dropped
@@ -111,7 +69,7 @@ def mutations(server: Server, count: int) -> None:
     read = after["carried_out"] + after["malformed"] - before["malformed"]
     print(f"{count} packets: {after}")
     assert read > count / 2, "most packets must have been looked at, or the test shows nothing"
-    assert server.pings(5, 0.0)[-1] < 0.05
+    assert server.client.pings(5, 0.0)[-1] < 0.05
     assert after["threads"] == before["threads"] and after["bytes"] - before["bytes"] < 40 * 2**20
     assert after["scheduled"] <= 1024 and after["subscribers"] <= 64
 
@@ -123,7 +81,7 @@ def flood(server: Server, seconds: float, wanted_per_second: int) -> None:
     sender = subprocess.Popen([sys.executable, str(script), str(server.port), str(wanted_per_second), str(seconds)],
                               stdout=subprocess.PIPE, text=True)
     time.sleep(0.5)
-    times = sorted(server.pings(int((seconds - 1) / 0.1), 0.1))
+    times = sorted(server.client.pings(int((seconds - 1) / 0.1), 0.1))
     sent = int(sender.communicate(timeout=60)[0])
     time.sleep(0.5)
     after = server.measure()

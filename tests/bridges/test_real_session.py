@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,26 +9,20 @@ from typing import Any
 
 import pytest
 from osc_peer import Client, Heard
+from real_server import real_server
 
 from soundforge.wav import read_info
 from soundforge_bridges.osc.replies import REPLIES
 from soundforge_bridges.osc.table import COMMANDS, find
 
 pytestmark = pytest.mark.slow
-LOOP = Path(__file__).resolve().parents[2] / "examples" / "loops" / "garzul_120bpm.flac"
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as trial:
-        trial.bind(("127.0.0.1", 0))
-        return int(trial.getsockname()[1])
 
 
 class Talk:
     """A client of the real server that remembers which addresses it used."""
 
-    def __init__(self, port: int, folder: Path) -> None:
-        self.client = Client(port)
+    def __init__(self, client: Client, folder: Path) -> None:
+        self.client = client
         self.folder = folder
         self.used: set[str] = set()
 
@@ -55,34 +44,9 @@ class Talk:
 
 @pytest.fixture(scope="module")
 def talk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Talk]:
-    folder, port = tmp_path_factory.mktemp("served"), free_port()
-    (folder / "settings.toml").touch()
-    screen = (folder / "screen.txt").open("wb")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "soundforge.cli", "serve", "--offline-device", "--offline-input", str(LOOP),
-         "--osc-port", str(port), "--library", str(folder / "library"), "--log", str(folder / "log.txt")],
-        stdout=screen, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-        env={**os.environ, "SOUNDFORGE_CONFIG": str(folder / "settings.toml"), "OMP_NUM_THREADS": "1"})
-    talk = Talk(port, folder)
-    try:
-        end = time.monotonic() + 120
-        state = ""
-        while state != "ready":
-            assert process.poll() is None and time.monotonic() < end, (folder / "screen.txt").read_text()
-            talk.client.send("/soundforge/status")
-            try:
-                state = str(talk.client.until("/soundforge/status", 0.5)[1][0])
-            except TimeoutError:
-                continue
-        yield talk
-    finally:
-        talk.client.close()
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(20)
-        finally:
-            process.kill()
-            screen.close()
+    folder = tmp_path_factory.mktemp("served")
+    with real_server(folder) as server:
+        yield Talk(server.client, folder)
 
 
 def test_a_whole_round_uses_every_address(talk: Talk) -> None:
