@@ -42,6 +42,16 @@ def _clocks_apart() -> Iterator[float]:
         yield time.perf_counter() - time.clock_gettime(raw)
 
 
+def _abandon(client: Any) -> None:
+    """Let go of a client whose server died without closing it: that hangs or ends the process.
+
+    JACK-Client closes what it still holds when its object is collected, so it must hold nothing.
+    """
+    import jack
+
+    client._ptr = jack._ffi.NULL
+
+
 class JackClock(PolledClock):
     """See the module."""
 
@@ -88,7 +98,7 @@ class JackClock(PolledClock):
         if usecs != self._cycle:
             self._cycle, self._cycle_seen = usecs, now
         elif now - self._cycle_seen > LOST_SECONDS:
-            # Closing a client of a dead server may hang: it is left to the process's end.
+            _abandon(self._client)
             self._client = None
             self.say_once("server", f"the JACK server is gone; the transport goes on at {self._bpm():.1f} beats per "
                                     "minute until it comes back")
