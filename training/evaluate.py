@@ -46,10 +46,10 @@ def codec_section(maker: Maker, quick: bool) -> str:
     return "\n\n".join(parts)
 
 
-def continuation_section(maker: Maker, quick: bool) -> str:
+def continuation_section(maker: Maker, quick: bool, count: int | None = None) -> str:
     """Held-out loops and drums that people played."""
+    count = count or (24 if quick else 200)
     parts = []
-    count = 24 if quick else 200
     with tempfile.TemporaryDirectory() as folder:
         untrained = Maker(continuing.untrained_folder(maker, Path(folder) / "untrained"), maker.sampling)
         for name, loops in (
@@ -77,23 +77,26 @@ def ablation_section(maker: Maker, quick: bool) -> str:
 
 def text_section(maker: Maker, quick: bool) -> str:
     """What texts do."""
-    count = 16 if quick else 48
+    count = 16 if quick else 32
     rows: dict[str, dict[str, Figure | str]] = described.rows(maker, count)
     for name, values in described.truth(count).items():
         rows[name] = rows[name] | values
     return table(rows, "text, from nothing")
 
 
-def following_section(maker: Maker, quick: bool) -> str:
-    """Melody, style, steering."""
-    count = 12 if quick else 40
-    return "\n\n".join(
-        [
-            table(following.melody_rows(maker, count), "melody"),
-            table({"style excerpt": following.style_row(maker, count)}, "style"),
-            table(following.steering_rows(maker, count), "changed on the way"),
-        ]
-    )
+def melody_section(maker: Maker, quick: bool) -> str:
+    """Melodies to follow."""
+    return table(following.melody_rows(maker, 12 if quick else 40), "melody")
+
+
+def style_section(maker: Maker, quick: bool) -> str:
+    """Sounds to resemble."""
+    return table({"style excerpt": following.style_row(maker, 12 if quick else 40)}, "style")
+
+
+def steering_section(maker: Maker, quick: bool) -> str:
+    """Changes on the way."""
+    return table(following.steering_rows(maker, 12 if quick else 32), "changed on the way")
 
 
 def loops_section(maker: Maker, quick: bool) -> str:
@@ -118,7 +121,9 @@ SECTIONS: dict[str, Callable[[Maker, bool], str]] = {
     "long": long_section,
     "ablation": ablation_section,
     "text": text_section,
-    "following": following_section,
+    "melody": melody_section,
+    "style": style_section,
+    "steering": steering_section,
     "loops": loops_section,
     "speed": speed_section,
 }
@@ -129,6 +134,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=None, help="a folder as training.export writes it")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", choices=list(SECTIONS), nargs="+", default=list(SECTIONS))
+    parser.add_argument("--loops", type=int, default=None, help="how many loops are continued (default 200)")
     parser.add_argument("--cfg", type=float, default=None)
     parser.add_argument("--temperature", type=float, default=None)
     parser.add_argument("--top-k", type=int, default=None)
@@ -140,7 +146,10 @@ def main() -> None:
     print(f"temperature {sampling.temperature:g}, top-k {sampling.top_k}, cfg {sampling.cfg:g}", flush=True)
     for name in arguments.only:
         began = time.monotonic()
-        text = SECTIONS[name](maker, arguments.quick)
+        if name == "continuation":
+            text = continuation_section(maker, arguments.quick, arguments.loops)
+        else:
+            text = SECTIONS[name](maker, arguments.quick)
         print(f"\n{text}\n\n({name}: {time.monotonic() - began:.0f} s)", flush=True)
 
 

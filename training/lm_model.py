@@ -76,7 +76,7 @@ class StarterLm(nn.Module):
 
     def fuse(self, batch: LmBatch) -> FusedInputs:
         """Conditions of a batch as the decoder takes them."""
-        held = self.project["text"](self.text.pooled(batch.pieces))
+        held = self.project["text"](self.text(batch.pieces))
         held = held + self.project["style"](batch.style) + self.project["level"](batch.level)
         summed = held[batch.section] + self.project["transport"](batch.transport) + self.project["chroma"](batch.chroma)
         return FusedInputs(sum=summed)

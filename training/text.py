@@ -69,7 +69,7 @@ class TextTask(nn.Module):
 
     def forward(self, pieces: Tensor, classes: Tensor, named: Tensor) -> tuple[Tensor, list[float]]:
         """Loss, and the share of right answers per head."""
-        outputs = self.heads(self.encoder.pooled(pieces))
+        outputs = self.heads(self.encoder(pieces))
         *parts, patches = outputs.split([*self.sizes, len(_PATCHES)], dim=-1)
         loss = 20.0 * F.binary_cross_entropy_with_logits(patches, named)
         right = []

@@ -20,7 +20,7 @@ BAR_HARMONICS = (1.0, 2.0, 0.5, 0.25)
 TRANSPORT_WIDTH = 2 * 2 * (len(BEAT_HARMONICS) + len(BAR_HARMONICS)) + 2
 CHROMA_WIDTH = 12
 STYLE_FRAMES = 150  # 3 s at 50 Hz
-STYLE_POOL = 10  # pooled to 5 Hz
+STYLE_SHORTEST = 10
 LEVEL_WIDTH = 2
 QUIETEST_DB = -60.0
 
@@ -66,13 +66,6 @@ def chroma_features(mono: Tensor, sample_rate: int, n_frames: int, frame_rate_hz
     chroma[loud < 1e-7] = 0.0
     repeats = -(-n_frames // chroma.shape[0])
     return chroma.repeat(repeats, 1)[:n_frames]
-
-
-def style_features(latent: Tensor) -> Tensor:
-    """Quantised latents ``[B, T, D]`` (T at least one pool) -> means of ``STYLE_POOL`` frames ``[B, T // pool, D]``."""
-    frames = latent.shape[1] // STYLE_POOL * STYLE_POOL
-    pooled: Tensor = latent[:, :frames].reshape(latent.shape[0], -1, STYLE_POOL, latent.shape[2]).mean(2)
-    return pooled
 
 
 def style_summary(latent: Tensor) -> Tensor:

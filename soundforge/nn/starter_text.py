@@ -55,7 +55,7 @@ def pad_tokens(batch: Sequence[list[list[int]]]) -> Tensor:
 
 
 class StarterTextEncoder(nn.Module):
-    """Pieces ``[B, L, P]`` -> features ``[B, L, W]`` and their mask ``[B, L]``."""
+    """Pieces ``[N, L, P]`` -> one vector per text ``[N, W]``: the mean over its words."""
 
     def __init__(self, width: int = 128, n_layers: int = 2, n_heads: int = 4) -> None:
         super().__init__()
@@ -66,8 +66,8 @@ class StarterTextEncoder(nn.Module):
         self.layers = nn.ModuleList(_Layer(width, n_heads) for _ in range(n_layers))
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, pieces: Tensor) -> tuple[Tensor, Tensor]:
-        """See the class; rows without words give zeros and an all-False mask."""
+    def forward(self, pieces: Tensor) -> Tensor:
+        """See the class; a text without words gives zeros."""
         real = pieces > 0
         mask = real.any(-1)
         summed = (self.pieces(pieces) * real[..., None]).sum(2)
@@ -75,13 +75,8 @@ class StarterTextEncoder(nn.Module):
         seen = (mask | ~mask.any(-1, keepdim=True))[:, None, None, :]
         for layer in self.layers:
             x = layer(x, seen)
-        return self.norm(x) * mask[..., None], mask
-
-    def pooled(self, pieces: Tensor) -> Tensor:
-        """Pieces ``[N, L, P]`` -> one vector per text ``[N, W]``; a text without words gives zeros."""
-        features, mask = self(pieces)
         share = mask[..., None] / mask.sum(-1, keepdim=True).clamp_min(1)[..., None]
-        pooled: Tensor = (features * share).sum(1)
+        pooled: Tensor = (self.norm(x) * share).sum(1)
         return pooled
 
 

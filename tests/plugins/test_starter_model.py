@@ -81,14 +81,14 @@ def test_the_same_seed_gives_the_same_clip_and_another_one_another() -> None:
     assert not np.array_equal(first.waveform, other.waveform)
 
 
-@pytest.mark.parametrize("name", ["text", "transport", "chroma", "style"])
+@pytest.mark.parametrize("name", ["text", "transport", "chroma", "style", "level"])
 def test_conditioners_of_the_package_keep_the_contract(name: str) -> None:
     host = create_host()
     parts = load_starter(host, None, LoadOptions())
     weights = next(item for item in parts.slots if item.slot.name == name)
     setup = ConditionerSetup(weights.slot, tensors=weights.tensors, codec=parts.codec, config=parts.config)
     conditioner = host.conditioner(weights.slot.conditioner, setup)
-    value, other = {"text": ("dark techno", "harp"), "transport": (120.0, 90.0)}.get(
+    value, other = {"text": ("dark techno", "harp"), "transport": (120.0, 90.0), "level": (-20.0, -30.0)}.get(
         name, (drum_loop(100.0, 3.0), drum_loop(140.0, 3.0)))
     check_conditioner(conditioner, value, slot=weights.slot, other=None if name == "chroma" else other,
                       descriptor=host.registries.conditioners[weights.slot.conditioner])

@@ -18,14 +18,15 @@ def rows(maker: Maker, count: int) -> dict[str, dict[str, Figure | str]]:
         clip = maker.engine.generate("house with drums and bass", bars=bars, bpm=bpm, seed=index)
         wave = clip.waveform[0]
         exact.append(float(len(wave) == round(bars * 4 * 60.0 / bpm * RATE)))
-        twice = np.concatenate([wave, wave])
-        jump, flux = measures.click_at(twice, len(wave))
-        jumps.append(float(jump <= 0.95))
-        fluxes.append(float(flux <= 0.95))
+        steps = np.abs(np.diff(wave.astype(np.float64)))
+        largest = steps[: len(steps) // 640 * 640].reshape(-1, 640).max(axis=1)
+        jumps.append(float(abs(float(wave[0]) - float(wave[-1])) <= np.quantile(largest, 0.95)))
+        # The first beat of a bar is an onset anyway: the seam may not stand out from the strongest ones.
+        fluxes.append(float(measures.click_at(np.concatenate([wave, wave]), len(wave))[1] < 1.0))
     return {
         "bars at a tempo": {
             "exact number of samples": mean(exact),
-            "seam: jump within 95th percentile": mean(jumps),
-            "seam: flux within 95th percentile": mean(fluxes),
+            "seam: step within 95th percentile": mean(jumps),
+            "seam: flux below the largest": mean(fluxes),
         }
     }

@@ -62,10 +62,7 @@ class StarterChroma:
 
 
 class StarterStyle:
-    """Mean and spread of the codec latents of the first three seconds of a sound, for all frames.
-
-    A slot put before the tokens (weights of version 0.1) gets latents pooled to 5 Hz instead.
-    """
+    """Mean and spread of the codec latents of the first three seconds of a sound, for all frames."""
 
     def __init__(self, setup: ConditionerSetup) -> None:
         if setup.codec is None:
@@ -73,7 +70,6 @@ class StarterStyle:
         self.codec: Codec = setup.codec
         self.device = setup.device
         self.width = setup.slot.width
-        self.prepended = setup.slot.fuse == "prepend"
 
     def prepare(self, value: Any, context: ConditionContext) -> Tensor | None:
         """Features `[1, W]`; an excerpt shorter than three seconds is repeated."""
@@ -83,23 +79,19 @@ class StarterStyle:
         start = float(context.options.get("excerpt_start_seconds", 0.0))
         rated = wave.with_channels(1).resampled(self.codec.sample_rate)
         rated = rated.slice_samples(int(start * rated.sample_rate))
-        if rated.n_samples < self.codec.hop_length * features.STYLE_POOL:
+        if rated.n_samples < self.codec.hop_length * features.STYLE_SHORTEST:
             raise ConditionError(
                 f"condition 'style' came with {rated.seconds:.2f} s of audio, expected at least "
-                f"{features.STYLE_POOL / self.codec.frame_rate_hz:g} s"
+                f"{features.STYLE_SHORTEST / self.codec.frame_rate_hz:g} s"
             )
         codes = self.codec.encode(rated).codes
         codes = codes.repeat(1, 1, -(-features.STYLE_FRAMES // codes.shape[2]))[:, :, : features.STYLE_FRAMES]
-        latent = self.codec.decode_latent(codes).transpose(1, 2)
-        return features.style_features(latent)[0] if self.prepended else features.style_summary(latent)
+        return features.style_summary(self.codec.decode_latent(codes).transpose(1, 2))
 
     def encode(self, prepared: Sequence[Tensor | None], context: ConditionContext) -> Condition:
-        """`[B, 1, W]` (prepended: `[B, 15, W]`, or nothing at all when no row has a style)."""
-        length = 1
-        if self.prepended:
-            length = features.STYLE_FRAMES // features.STYLE_POOL if any(p is not None for p in prepared) else 0
-        values = torch.zeros(len(prepared), length, self.width)
-        mask = torch.zeros(len(prepared), length, dtype=torch.bool)
+        """`[B, 1, W]`."""
+        values = torch.zeros(len(prepared), 1, self.width)
+        mask = torch.zeros(len(prepared), 1, dtype=torch.bool)
         for row, item in enumerate(prepared):
             if item is not None:
                 values[row], mask[row] = item.cpu(), True

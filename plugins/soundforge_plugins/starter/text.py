@@ -25,15 +25,10 @@ class Description:
 
 
 class StarterText:
-    """Text to one vector for all frames, and the beat of a tempo that nothing but the text sets.
-
-    A slot that is attended to (weights of version 0.1) gets a feature per word instead.
-    """
+    """Text to one vector for all frames, and the beat of a tempo that nothing but the text sets."""
 
     def __init__(self, setup: ConditionerSetup) -> None:
-        self.per_word = setup.slot.fuse == "cross"
-        self.width = setup.slot.width - (0 if self.per_word else features.TRANSPORT_WIDTH)
-        self.encoder = StarterTextEncoder(self.width)
+        self.encoder = StarterTextEncoder(setup.slot.width - features.TRANSPORT_WIDTH)
         if setup.tensors:
             self.encoder.load_state_dict({name: tensor.float() for name, tensor in setup.tensors.items()})
         self.encoder.eval().requires_grad_(False).to(setup.device)
@@ -54,13 +49,10 @@ class StarterText:
 
     @torch.inference_mode()
     def encode(self, prepared: Sequence[Description | None], context: ConditionContext) -> Condition:
-        """`[B, n_frames, W + transport]` (a feature per word: `[B, L, W]`); rows without text are masked."""
+        """`[B, n_frames, W + transport]`; rows without text are masked."""
         pieces = pad_tokens([[] if item is None else item.words for item in prepared]).to(self.device)
-        if self.per_word:
-            values, mask = self.encoder(pieces)
-            return Condition(values.clone(), mask.clone())
         n = max(1, context.n_frames)
-        held = self.encoder.pooled(pieces)[:, None].expand(-1, n, -1)
+        held = self.encoder(pieces)[:, None].expand(-1, n, -1)
         seconds = (context.prompt_frames - context.new_start) / context.frame_rate_hz  # made in earlier windows
         tempi = [None if item is None else item.bpm for item in prepared]
         beats = beat_features(
