@@ -56,6 +56,18 @@ class Rig:
         self.session.capture_stop()
         return take
 
+    async def monitor_and_capture(self) -> None:
+        """The input is heard, starts are at once, and there is a take to go on from."""
+        self.session.set_param("quantum", 0)
+        self.session.set_param("monitor", 1)
+        await self.capture(0.5)
+
+    async def play_on(self, seconds: float = 20.0) -> str:
+        """A continuation that sounds from now on: its job."""
+        job = self.session.continue_take(seconds=seconds)
+        await self.until(lambda: any(event.job == job for event in self.jobs("playing")))
+        return job
+
     def sound(self) -> np.ndarray:
         """The recorded output `(n,)` of the first channel."""
         samples, rate = soundfile.read(self.output, dtype="float32", always_2d=True)

@@ -76,11 +76,8 @@ def test_a_frozen_audio_process_is_replaced_and_a_stream_goes_on(tmp_path: Path)
     async def main() -> None:
         async with running(tmp_path, loop=write_loop(tmp_path), rtf=4.0) as rig:
             session = rig.session
-            session.set_param("quantum", 0)
-            session.set_param("monitor", 1)
-            await rig.capture(0.5)
-            session.continue_take(seconds=20.0)
-            await rig.until(lambda: rig.jobs("playing"))
+            await rig.monitor_and_capture()
+            await rig.play_on()
             pid = session.audio.pid
             os.kill(pid, signal.SIGSTOP)
             await rig.until(lambda: session.audio.pid not in (pid, None) and session.audio.opened)
@@ -101,12 +98,9 @@ def test_the_engine_is_killed_again_and_again(tmp_path: Path, kills: int) -> Non
     async def main() -> None:
         async with running(tmp_path, loop=write_loop(tmp_path), process=True, rtf=4.0) as rig:
             session = rig.session
-            session.set_param("quantum", 0)
-            session.set_param("monitor", 1)
-            await rig.capture(0.5)
+            await rig.monitor_and_capture()
             for k in range(kills):
-                job = session.continue_take(seconds=20.0)
-                await rig.until(lambda job=job: any(e.job == job for e in rig.jobs("playing")), 60.0)
+                job = await rig.play_on()
                 os.kill(session.engine.pid, signal.SIGKILL)
                 await rig.until(lambda job=job: any(e.job == job for e in rig.jobs("error")))
                 assert len(rig.jobs("error")) == k + 1

@@ -169,11 +169,8 @@ def test_panic(tmp_path: Path) -> None:
     async def main() -> None:
         async with running(tmp_path, loop=write_loop(tmp_path), rtf=3.0) as rig:
             session = rig.session
-            session.set_param("quantum", 0)
-            session.set_param("monitor", 1)
-            await rig.capture(0.5)
-            session.continue_take(seconds=20.0)
-            await rig.until(lambda: rig.jobs("playing"))
+            await rig.monitor_and_capture()
+            await rig.play_on()
             await asyncio.sleep(0.3)
             session.panic()
             silent_from = session.audio.soon() + RATE // 10
@@ -193,11 +190,8 @@ def test_a_killed_engine_costs_a_job_and_nothing_else(tmp_path: Path) -> None:
     async def main() -> None:
         async with running(tmp_path, loop=write_loop(tmp_path), process=True, rtf=3.0) as rig:
             session = rig.session
-            session.set_param("quantum", 0)
-            session.set_param("monitor", 1)
-            await rig.capture(0.5)
-            session.continue_take(seconds=20.0)
-            await rig.until(lambda: rig.jobs("playing"))
+            await rig.monitor_and_capture()
+            await rig.play_on()
             pid = session.engine.pid
             os.kill(pid, signal.SIGTERM)
             await rig.until(lambda: rig.jobs("error"))
