@@ -3,10 +3,11 @@
     python benchmarks/live.py                  offline device
     python benchmarks/live.py --jack           a real JACK server without a sound card (Linux, jackd2)
 
-One JSON line at the end, with commit and machine. The first sound is taken from the server's `/job/playing`, which
-it sends when the first sample leaves for the device; the device's own latency comes on top. It is measured for takes
-of 2, 8 and 20 seconds, each asked for at once after its capture: since the codec and the network follow while it is
-captured, the three should be the same.
+Takes three minutes; one JSON line at the end, with commit and machine. The first sound is taken from the server's
+`/job/playing`, which it sends when the first sample leaves for the device; the device's own latency comes on top. It is
+measured for takes of 2, 8 and 20 seconds, each asked for at once after its capture: since the codec and the network
+follow while it is captured, the three should be the same. `underruns` counts streams that ran dry as well: where the
+model makes less than a second of sound a second (`real_time_factor` below 1), they cannot but run dry.
 """
 
 from __future__ import annotations
@@ -128,8 +129,8 @@ def run(jack: JackServer | None, folder: Path, seconds: float, rounds: int) -> d
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the live server.")
     parser.add_argument("--jack", action="store_true", help="with a real JACK server, 48 kHz, 256 samples")
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long to generate without pause")
-    parser.add_argument("--rounds", type=int, default=5, help="first sounds measured for each length")
+    parser.add_argument("--seconds", type=float, default=45.0, help="how long to generate without pause")
+    parser.add_argument("--rounds", type=int, default=3, help="first sounds measured for each length")
     options = parser.parse_args()
     result: dict[str, Any] = {"device": "jack" if options.jack else "offline"}
     with tempfile.TemporaryDirectory() as name:
