@@ -324,8 +324,8 @@ class EngineWorker:
         request = start.request
         if request.seed is None:
             request = request.with_seed(random.SystemRandom().randint(0, MAX_SEED))
-        began, skip_samples, skip_seconds = time.perf_counter(), 0, 0.0
         finish = model.finisher(request)
+        began, skip_samples, skip_seconds = time.perf_counter(), 0, 0.0
         if start.prompt:
             prompt = self._prompts.get(start.prompt)
             if prompt is None:
