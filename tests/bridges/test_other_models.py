@@ -143,8 +143,10 @@ def test_jasco_takes_chords_in_beats_drums_and_melody_from_takes(tmp_path: Path)
         talk.ask("/soundforge/condition/drums", "")
         assert "cannot continue audio" in talk.refused("/soundforge/continue", "hit", 1.0, "on")
         assert "3 s were asked for, expected one frame to 2 s" in talk.refused("/soundforge/generate", "x", 3.0, "3s")
+        talk.ask("/soundforge/param/options", "solver=euler,steps=10000")  # long enough to be stopped in the middle
         talk.ask("/soundforge/generate", "x", 1.0, "stop", reply="/soundforge/job/accepted")
         talk.ask("/soundforge/cancel", "stop", reply="/soundforge/job/cancelled")
+        talk.ask("/soundforge/param/options", "solver=euler,steps=8")
         assert talk.made("after", "x", 1.0).is_file()
 
 
