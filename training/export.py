@@ -37,7 +37,8 @@ def lm_tensors(model: StarterLm) -> dict[str, Tensor]:
     tensors = {f"lm.{name}": value for name, value in model.lm.state_dict().items()}
     tensors |= {f"conditioners.text.{name}": value for name, value in model.text.state_dict().items()}
     tensors |= {f"slots.{name}.weight": layer.weight for name, layer in model.project.items()}
-    # A tempo that only the text asks for comes with the text's features, laid out as the transport's.
+    # A tempo that only the text asks for comes with the text's features, laid out as the transport's (and a key as
+    # chroma, whose projection is put beside these when the model is loaded).
     tensors["slots.text.weight"] = torch.cat([tensors["slots.text.weight"], tensors["slots.transport.weight"]], dim=1)
     return tensors
 
@@ -66,7 +67,8 @@ def configuration(codec: StarterCodecNet, model: StarterLm, defaults: dict[str, 
         "window_seconds": WINDOW_FRAMES / 50.0,
         "stride_seconds": WINDOW_FRAMES / 100.0,
         "slots": [
-            _slot("text", "starter_text", sizes.text_width + TRANSPORT_WIDTH, per_frame=True),
+            _slot("text", "starter_text", sizes.text_width + TRANSPORT_WIDTH + CHROMA_WIDTH, per_frame=True)
+            | {"options": {"with": ["chroma"]}},
             _slot("transport", "transport", TRANSPORT_WIDTH, per_frame=True),
             _slot("chroma", "starter_chroma", CHROMA_WIDTH, per_frame=True),
             _slot("style", "starter_style", 2 * sizes.latent_width),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from soundforge.nn.starter_conditions import SCALES as SCALES
+
 DRUM_NAMES: tuple[str, ...] = (
     "kick",
     "snare",
@@ -22,14 +24,6 @@ DRUM_NAMES: tuple[str, ...] = (
 )
 
 PITCH_CLASSES: tuple[str, ...] = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
-
-SCALES: dict[str, tuple[int, ...]] = {
-    "major": (0, 2, 4, 5, 7, 9, 11),
-    "minor": (0, 2, 3, 5, 7, 8, 10),
-    "dorian": (0, 2, 3, 5, 7, 9, 10),
-    "phrygian": (0, 1, 3, 5, 7, 8, 10),
-    "mixolydian": (0, 2, 4, 5, 7, 9, 10),
-}
 
 
 @dataclass(frozen=True, slots=True)

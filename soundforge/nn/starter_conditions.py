@@ -21,8 +21,16 @@ TRANSPORT_WIDTH = 2 * 2 * (len(BEAT_HARMONICS) + len(BAR_HARMONICS)) + 2
 CHROMA_WIDTH = 12
 STYLE_FRAMES = 150  # 3 s at 50 Hz
 STYLE_SHORTEST = 10
+SCALES = {
+    "major": (0, 2, 4, 5, 7, 9, 11),
+    "minor": (0, 2, 3, 5, 7, 8, 10),
+    "dorian": (0, 2, 3, 5, 7, 9, 10),
+    "phrygian": (0, 1, 3, 5, 7, 8, 10),
+    "mixolydian": (0, 2, 4, 5, 7, 9, 10),
+}
 LEVEL_WIDTH = 2
 QUIETEST_DB = -60.0
+FAINT = 0.3
 
 
 def transport_features(beats: Tensor, bpm: Tensor, beats_per_bar: Tensor, beats_per_frame: Tensor) -> Tensor:
@@ -78,3 +86,12 @@ def level_features(level_db: Tensor) -> Tensor:
     """Levels in dB re full scale (RMS) ``[N]`` -> ``[N, LEVEL_WIDTH]``: the level around -20 dB, and 1 for "known"."""
     level = (level_db.clamp(QUIETEST_DB, 0.0) + 20.0) / 8.0
     return torch.stack([level, torch.ones_like(level)], dim=-1).float()
+
+
+def key_features(tonic: int, mode: str) -> Tensor:
+    """Chroma ``[12]`` of a key: its tonic triad at 1, the rest of its scale fainter."""
+    scale = SCALES[mode]
+    chroma = torch.zeros(CHROMA_WIDTH)
+    chroma[[(tonic + step) % 12 for step in scale]] = FAINT
+    chroma[[(tonic + scale[degree]) % 12 for degree in (0, 2, 4)]] = 1.0
+    return chroma

@@ -18,6 +18,8 @@ BUCKETS = 4096
 MAX_WORDS = 24
 MAX_PIECES = 12
 _TEMPO = re.compile(r"\b(\d{2,3}(?:\.\d+)?)\s*-?\s*bpm\b|\btempo\s*(?:of\s+|:\s*|=\s*)?(\d{2,3}(?:\.\d+)?)\b")
+_KEY = re.compile(r"\b([a-g])(#|b| sharp| flat)?[ -](major|minor|dorian|phrygian|mixolydian)\b")
+_CLASSES = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
 _WORD = re.compile(r"[a-z#]+|[0-9]+")
 
 
@@ -37,6 +39,15 @@ def asked_tempo(text: str) -> float | None:
     found = _TEMPO.search(text.lower())
     bpm = float(found.group(1) or found.group(2)) if found else 0.0
     return bpm if 40.0 <= bpm <= 240.0 else None
+
+
+def asked_key(text: str) -> tuple[int, str] | None:
+    """Tonic (pitch class, C = 0) and mode that a text asks for ("in F# minor", "a flat major"), or None."""
+    found = _KEY.search(text.lower())
+    if found is None:
+        return None
+    shift = {"#": 1, " sharp": 1, "b": -1, " flat": -1}.get(found.group(2) or "", 0)
+    return (_CLASSES[found.group(1)] + shift) % 12, found.group(3)
 
 
 def tokenise(text: str) -> list[list[int]]:

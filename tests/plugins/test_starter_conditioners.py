@@ -10,7 +10,7 @@ from soundforge.audio import Waveform
 from soundforge.errors import ConditionError
 from soundforge.interfaces import ConditionContext, ConditionerSetup, Slot
 from soundforge.nn.starter_conditions import TRANSPORT_WIDTH, transport_features
-from soundforge.nn.starter_text import BUCKETS, asked_tempo, word_pieces
+from soundforge.nn.starter_text import BUCKETS, asked_key, asked_tempo, word_pieces
 from soundforge_plugins.starter.conditioners import ORDINARY_LEVEL_DB, StarterChroma, StarterLevel, StarterStyle
 from soundforge_plugins.starter.tempi import usual_tempo
 from soundforge_plugins.starter.text import StarterText
@@ -88,11 +88,11 @@ def test_text_is_tolerant_of_typos_and_unknown_words() -> None:
     assert set(word_pieces("124")) & set(word_pieces("125"))
     assert not set(word_pieces("124")) & set(word_pieces("80"))
     torch.manual_seed(0)
-    text = StarterText(setup("text", 32 + TRANSPORT_WIDTH))
+    text = StarterText(setup("text", 32 + TRANSPORT_WIDTH + 12))
     at = context()
     items = [text.prepare(words, at) for words in ("dark techno", "dark tecno", "gentle harp", None)]
     rows = text.encode(items, at)
-    assert rows.values.shape == (4, at.n_frames, 32 + TRANSPORT_WIDTH)
+    assert rows.values.shape == (4, at.n_frames, 32 + TRANSPORT_WIDTH + 12)
     right, typo, other = (rows.values[i, 0] for i in range(3))
     assert (right - typo).norm() < (right - other).norm()
     assert rows.mask.any(1).tolist() == [True, True, True, False]
@@ -118,19 +118,39 @@ def test_a_style_brings_its_usual_tempo() -> None:
 
 
 def test_a_text_sets_the_beat_only_where_nothing_else_does() -> None:
-    text = StarterText(setup("text", 32 + TRANSPORT_WIDTH))
+    text = StarterText(setup("text", 32 + TRANSPORT_WIDTH + 12))
     transport = Transport(setup("transport", TRANSPORT_WIDTH))
     said = context()
-    beat = text.encode([text.prepare("house, 120 bpm", said)], said).values[..., 32:]
+    beat = text.encode([text.prepare("house, 120 bpm", said)], said).values[..., 32:-12]
     stated = context(bpm=120.0, start_beat=0.0)
     torch.testing.assert_close(beat, transport.encode([transport.prepare(None, stated)], stated).values)
     prompted = context(prompt=beat_loop(100.0, 2.0), prompt_frames=100)
     for other in (stated, prompted):
-        assert float(text.encode([text.prepare("house, 120 bpm", other)], other).values[..., 32:].abs().max()) == 0.0
+        assert float(text.encode([text.prepare("house, 120 bpm", other)], other).values[..., 32:-12].abs().max()) == 0.0
     # A later window goes on where the first one was; nothing is prepared anew for it.
     later = context(prompt_frames=40, window_start_frames=60, new_start_frames=-60, window_seconds=4.0)
-    there = text.encode([text.prepare("house, 120 bpm", said)], later).values[..., 32:]
+    there = text.encode([text.prepare("house, 120 bpm", said)], later).values[..., 32:-12]
     torch.testing.assert_close(there[:, :40], beat[:, 60:], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("said", "key"), [
+    ("in A minor", (9, "minor")), ("F# dorian jazz", (6, "dorian")), ("key of a flat major", (8, "major")),
+    ("Bb major", (10, "major")), ("a major hit", (9, "major")), ("minor techno", None), ("h minor", None),
+])
+def test_the_key_that_a_text_asks_for(said: str, key: tuple[int, str] | None) -> None:
+    assert asked_key(said) == key
+
+
+def test_a_key_in_the_text_is_chroma_unless_there_is_a_prompt() -> None:
+    text = StarterText(setup("text", 32 + TRANSPORT_WIDTH + 12))
+    free = context(bpm=100.0)
+    chroma = text.encode([text.prepare("piano in A minor", free), None], free).values[..., -12:]
+    assert chroma[0, 0].nonzero().flatten().tolist() == [0, 2, 4, 5, 7, 9, 11]
+    assert (chroma[0, 0] == 1).nonzero().flatten().tolist() == [0, 4, 9]
+    assert float(chroma[1].abs().max()) == 0.0
+    prompted = context(prompt=beat_loop(100.0, 2.0), prompt_frames=100)
+    heard = text.encode([text.prepare("piano in A minor", prompted)], prompted).values[..., -12:]
+    assert float(heard.abs().max()) == 0.0
 
 
 def test_level_is_heard_stated_or_ordinary() -> None:
@@ -150,7 +170,7 @@ def test_level_is_heard_stated_or_ordinary() -> None:
 
 
 def test_text_refuses_what_is_no_text() -> None:
-    text = StarterText(setup("text", 32 + TRANSPORT_WIDTH))
+    text = StarterText(setup("text", 32 + TRANSPORT_WIDTH + 12))
     with pytest.raises(ConditionError, match="expected a description"):
         text.prepare(3, context())
     assert text.prepare("!!!", context()) is None

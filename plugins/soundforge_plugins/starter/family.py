@@ -29,6 +29,11 @@ def slot_of(values: dict[str, Any]) -> Slot:
     )
 
 
+def parts_of(values: dict[str, Any]) -> list[str]:
+    """Slots whose projections stand side by side in that of a slot: a text also sets a beat and a key."""
+    return [values["name"], *values.get("options", {}).get("with", ())]
+
+
 def load_starter(host: Host, folder: Path | None, options: LoadOptions) -> LanguageModelParts:
     """Parts of the model in `folder`, or of the one in the package.
 
@@ -49,7 +54,7 @@ def load_starter(host: Host, folder: Path | None, options: LoadOptions) -> Langu
             slots.append(
                 SlotWeights(
                     slot,
-                    weight=tensors[f"slots.{slot.name}.weight"],
+                    weight=torch.cat([tensors[f"slots.{part}.weight"] for part in parts_of(values)], dim=1),
                     tensors={name.removeprefix(inner): t for name, t in tensors.items() if name.startswith(inner)},
                 )
             )

@@ -11,24 +11,25 @@ import torch
 from soundforge.errors import ConditionError
 from soundforge.interfaces import Condition, ConditionContext, ConditionerSetup
 from soundforge.nn import starter_conditions as features
-from soundforge.nn.starter_text import StarterTextEncoder, asked_tempo, pad_tokens, tokenise
+from soundforge.nn.starter_text import StarterTextEncoder, asked_key, asked_tempo, pad_tokens, tokenise
 from soundforge_plugins.starter.tempi import usual_tempo
 from soundforge_plugins.starter.timing import Beat, beat_features
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A text: pieces of its words, and the tempo in BPM that it asks for or implies, where nothing else sets one."""
+    """A text: pieces of its words; the tempo in BPM and the key that it sets, where nothing else does."""
 
     words: list[list[int]]
     bpm: float | None
+    key: tuple[int, str] | None
 
 
 class StarterText:
-    """Text to one vector for all frames, and the beat of a tempo that nothing but the text sets."""
+    """Text to one vector for all frames, with the beat of a tempo and the chroma of a key that only the text sets."""
 
     def __init__(self, setup: ConditionerSetup) -> None:
-        self.encoder = StarterTextEncoder(setup.slot.width - features.TRANSPORT_WIDTH)
+        self.encoder = StarterTextEncoder(setup.slot.width - features.TRANSPORT_WIDTH - features.CHROMA_WIDTH)
         if setup.tensors:
             self.encoder.load_state_dict({name: tensor.float() for name, tensor in setup.tensors.items()})
         self.encoder.eval().requires_grad_(False).to(setup.device)
@@ -44,12 +45,12 @@ class StarterText:
         if not words:
             return None
         if context.bpm is not None or context.prompt is not None:
-            return Description(words, None)
-        return Description(words, asked_tempo(value) or usual_tempo(value, context.seed))
+            return Description(words, None, None if context.prompt is not None else asked_key(value))
+        return Description(words, asked_tempo(value) or usual_tempo(value, context.seed), asked_key(value))
 
     @torch.inference_mode()
     def encode(self, prepared: Sequence[Description | None], context: ConditionContext) -> Condition:
-        """`[B, n_frames, W + transport]`; rows without text are masked."""
+        """`[B, n_frames, W + transport + chroma]`; rows without text are masked."""
         pieces = pad_tokens([[] if item is None else item.words for item in prepared]).to(self.device)
         n = max(1, context.n_frames)
         held = self.encoder(pieces)[:, None].expand(-1, n, -1)
@@ -59,4 +60,9 @@ class StarterText:
             [None if bpm is None else Beat(bpm, context.beats_per_bar, seconds * bpm / 60.0) for bpm in tempi], context
         )
         known = torch.tensor([item is not None for item in prepared], device=held.device)
-        return Condition(torch.cat([held, beats.to(held)], dim=-1), known[:, None].expand(-1, n).clone())
+        keys = torch.zeros(len(prepared), 1, features.CHROMA_WIDTH)
+        for row, item in enumerate(prepared):
+            if item is not None and item.key is not None:
+                keys[row, 0] = features.key_features(*item.key)
+        values = torch.cat([held, beats.to(held), keys.to(held).expand(-1, n, -1)], dim=-1)
+        return Condition(values, known[:, None].expand(-1, n).clone())
