@@ -13,6 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from soundforge.nn.codebooks import CodebookEmbeddings, CodebookHeads
 from soundforge.nn.starter_conditions import BAR_HARMONICS, BEAT_HARMONICS
 from soundforge.nn.transformer import DecoderLayer
 from training.lm_model import StarterLm
@@ -33,7 +34,9 @@ def start_from_codec(model: StarterLm, codebooks: Tensor, seed: int = 0) -> None
     d, books, width = sizes.d_model, sizes.n_codebooks, codebooks.shape[-1]
     generator = torch.Generator().manual_seed(seed)
     basis = torch.linalg.qr(torch.randn(d, d, generator=generator))[0]
-    lm = model.lm
+    embeddings, heads = model.lm.emb, model.lm.heads
+    assert isinstance(embeddings, CodebookEmbeddings)
+    assert isinstance(heads, CodebookHeads)
     for k in range(books):
         entries = codebooks[k].float()
         entries = entries - entries.mean(0)
@@ -42,8 +45,8 @@ def start_from_codec(model: StarterLm, codebooks: Tensor, seed: int = 0) -> None
         if directions.shape[1] < width:
             raise ValueError(f"{books} codebooks of width {width} do not fit into {d} dimensions side by side")
         projected = entries @ directions.T
-        lm.emb.weight.data[k, : sizes.card] = EMBEDDING_NORM * projected
-        lm.heads.weight.data[k] = HEAD_NORM * projected
+        embeddings.weight.data[k, : sizes.card] = EMBEDDING_NORM * projected
+        heads.weight.data[k] = HEAD_NORM * projected
     _look_back(model, basis, width)
 
 

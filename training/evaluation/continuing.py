@@ -133,7 +133,7 @@ def untrained_folder(maker: Maker, folder: Path) -> Path:
     config = json.loads((folder / "config.json").read_text())
     torch.manual_seed(0)
     fresh = LanguageModel(maker.runtime.decoder.lm.config)
-    fresh.heads.weight.data.mul_(0.1)
+    fresh.heads.get_parameter("weight").data.mul_(0.1)
     tensors = {f"lm.{name}": value.contiguous() for name, value in fresh.state_dict().items()}
     for slot in config["slots"]:
         tensors[f"slots.{slot['name']}.weight"] = torch.randn(fresh.config.d_model, slot["width"]) * 0.05
