@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from soundforge.errors import RequestError
 Kind = Literal["text", "number", "integer", "switch"]
 Value = str | float | int | bool
 MAX_TEXT = 2000
+MAX_WEIGHTS = 64
 GUIDANCE = "guidance/"
 
 
@@ -113,8 +114,11 @@ class ParamValues:
         return self._values.get(name, find_param(name).default)
 
     def set(self, name: str, value: Any) -> Value:
-        """Check and keep a value; gives it in its type. Raises RequestError."""
+        """Check and keep a value; gives it in its type. Raises RequestError, also for the 65th weight of guidance."""
         checked = find_param(name).check(value)
+        if name not in self._values and len(self._values) >= len(_ALL) + MAX_WEIGHTS:
+            raise RequestError(f"{name} came, and {MAX_WEIGHTS} weights are set already; use the names of the model's "
+                               "conditions")
         self._values[name] = checked
         self._chosen.add(name)
         return checked
@@ -127,6 +131,15 @@ class ParamValues:
             if param.name not in self._chosen:
                 self._values[param.name] = param.check(defaults.get(param.name, param.default))
         return [name for name, value in self._values.items() if before.get(name) != value]
+
+    def forget_guidance(self, known: Collection[str]) -> list[str]:
+        """Drop the weights of conditions that are not known; gives the parameters that have their default again."""
+        gone = [name for name in self._values
+                if name.startswith(GUIDANCE) and name.removeprefix(GUIDANCE) not in known]
+        for name in gone:
+            del self._values[name]
+            self._chosen.discard(name)
+        return gone
 
     def number(self, name: str) -> float:
         value = self.get(name)

@@ -30,6 +30,7 @@ from soundforge.live.engine_protocol import (
 from soundforge.live.latency import DeviceReport, LatencyOf, device_report, reported
 from soundforge.live.library_watch import LibraryWatch
 from soundforge.live.model_names import resolve_model
+from soundforge.live.params import GUIDANCE
 from soundforge.live.request_builder import sampling_from
 from soundforge.live.session_clips import ClipPart
 from soundforge.live.session_jobs import JobPart
@@ -166,6 +167,9 @@ class Session:
         """Set a parameter; it acts on the next requests and where it can at once. Raises RequestError."""
         if name == "processors" and isinstance(value, str):
             self._check_processors(value)
+        if name.startswith(GUIDANCE) and self._slots and name.removeprefix(GUIDANCE) not in self._weighted():
+            raise RequestError(f"param came as {name[:80]!r}, expected {GUIDANCE} and one of "
+                               f"{', '.join(self._weighted())} (what {self._model!r} and the plugins know)")
         before = self.params.get(name)
         checked = self.params.set(name, value)
         if checked != before:
@@ -176,12 +180,16 @@ class Session:
             self._jobs.restore_monitor()
         elif name in SAMPLING:
             self._jobs.update(sampling=sampling_from(self.params))
-        elif name.startswith("guidance/"):
+        elif name.startswith(GUIDANCE):
             self._jobs.update(guidance=self.params.guidance())
         elif name == "text":
             self._jobs.change_text(str(checked))
         elif name in ("text_b", "morph"):
             self._jobs.change_text()
+
+    def _weighted(self) -> list[str]:
+        """The names that may have a weight of guidance, `all` among them."""
+        return sorted({*self._slots, *self._condition_names, "all"})
 
     def _check_processors(self, text: str) -> None:
         known = self._processor_names
@@ -444,7 +452,9 @@ class Session:
                 self._model = self._serving = event.model
                 self._engine_state, self._slots = "ready", event.slots
                 takes.engine_forgot()
-                for name in self.params.apply_defaults(event.defaults):
+                # A weight that this model has no condition for would be an error in every job from now on.
+                gone = self.params.forget_guidance(self._weighted()) if self._slots else []
+                for name in [*gone, *self.params.apply_defaults(event.defaults)]:
                     self.emit(ParamEvent(name, self.params.get(name)))
             case EngineFailed():
                 self._engine_state = "ready" if event.serving else "error"

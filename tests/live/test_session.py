@@ -381,8 +381,10 @@ def test_params(tmp_path: Path) -> None:
                                       ("text", 3, "text came as 3"), ("top_k", 1.5, "top_k came as 1.5")]:
                 with pytest.raises(RequestError, match=what):
                     session.set_param(name, value)
-            session.set_param("guidance/chroma", 2)
-            assert session.get_param("guidance/chroma") == 2.0
+            session.set_param("guidance/text", 2)
+            assert session.get_param("guidance/text") == 2.0
+            with pytest.raises(RequestError, match="'guidance/chor', expected guidance/ and one of all, text"):
+                session.set_param("guidance/chor", 2)
 
     asyncio.run(main())
 
