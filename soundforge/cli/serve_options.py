@@ -15,8 +15,8 @@ NOT_FLAGS_OF_SERVE = ("log", "debug")
 """`soundforge --log FILE --debug` belong to every command."""
 
 METAVARS: Mapping[str, str] = {
-    "model": "MODEL", "models": "FOLDER", "osc_host": "ADDR", "osc_allow": "ADDR", "input": "DEV", "output": "DEV", "rate": "HZ",
-    "midi_in": "NAME", "midi_out": "NAME", "no_plugin": "NAME", "library": "DIR", "plugins_dir": "DIR",
+    "model": "MODEL", "models": "FOLDER", "osc_host": "ADDR", "osc_allow": "ADDR", "input": "DEV", "output": "DEV",
+    "rate": "HZ", "midi_in": "NAME", "midi_out": "NAME", "no_plugin": "NAME", "library": "DIR", "plugins_dir": "DIR",
     "device": "DEVICE", "presets": "TEXT"}
 LIST_FLAGS = tuple(f"--{name.replace('_', '-')}" for name, item in KNOWN.items()
                    if cast(Rule, item.metadata["rule"]).kind == "texts")

@@ -21,6 +21,7 @@ _TEMPO = re.compile(r"\b(\d{2,3}(?:\.\d+)?)\s*-?\s*bpm\b|\btempo\s*(?:of\s+|:\s*
 _KEY = re.compile(r"\b([a-g])(#|b| sharp| flat)?[ -](major|minor|dorian|phrygian|mixolydian)\b")
 _CLASSES = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
 _WORD = re.compile(r"[a-z#]+|[0-9]+")
+TEXT_HEADS = 4
 
 
 def word_pieces(word: str) -> list[int]:
@@ -68,7 +69,7 @@ def pad_tokens(batch: Sequence[list[list[int]]]) -> Tensor:
 class StarterTextEncoder(nn.Module):
     """Pieces ``[N, L, P]`` -> one vector per text ``[N, W]``: the mean over its words."""
 
-    def __init__(self, width: int = 128, n_layers: int = 2, n_heads: int = 4) -> None:
+    def __init__(self, width: int = 128, n_layers: int = 2, n_heads: int = TEXT_HEADS) -> None:
         super().__init__()
         self.width = width
         self.pieces = nn.Embedding(BUCKETS, width)

@@ -13,6 +13,7 @@ import torch
 from soundforge.audio import Waveform
 from soundforge.host import PluginHost, create_host
 from soundforge.interfaces import ConditionerSetup, DecoderSetup, LanguageModelParts, LoadOptions, Slot
+from soundforge.nn.starter_conditions import CHROMA_WIDTH, TRANSPORT_WIDTH
 from soundforge.testing import (
     check_bridge,
     check_clip_processor,
@@ -51,10 +52,11 @@ def test_a_family_recognises_only_its_own_folders(host: PluginHost) -> None:
 
 
 CASES: dict[str, tuple[Slot, Any, Any]] = {
-    "starter_text": (Slot("text", "starter_text", 64, "cross"), "dark techno", "a gentle harp by the sea"),
+    "starter_text": (Slot("text", "starter_text", 64 + TRANSPORT_WIDTH + CHROMA_WIDTH, "sum", 50.0),
+                     "dark techno", "a gentle harp by the sea"),
     "transport": (Slot("transport", "transport", 18, "sum", 50.0), 120.0, 90.0),
     "starter_chroma": (Slot("chroma", "starter_chroma", 12, "sum", 50.0), tone(440.0), tone(330.0)),
-    "starter_style": (Slot("style", "starter_style", 8, "prepend"), tone(440.0), tone(1000.0)),
+    "starter_style": (Slot("style", "starter_style", 16, "sum", 50.0), tone(440.0), tone(1000.0)),
     "chroma": (Slot("chroma", "chroma", 12, "prepend", options={"segment_seconds": 2.0, "argmax": True}),
                tone(440.0), tone(330.0)),
 }
@@ -66,7 +68,6 @@ def test_conditioners_without_weights_of_their_own(host: PluginHost, name: str) 
     torch.manual_seed(0)  # the text encoder of the starter is drawn when no weights come with it
     odd = ODD_VALUES
     if name == "transport":
-        from soundforge.nn.starter_conditions import TRANSPORT_WIDTH
         slot = Slot("transport", "transport", TRANSPORT_WIDTH, "sum", 50.0)
         odd = ("", "fast", "\x00", -1, float("nan"), "off")  # what is neither text nor number: not yet
     made = host.conditioner(name, ConditionerSetup(slot, codec=tiny_codec()))

@@ -11,7 +11,7 @@ import torch
 from soundforge.errors import ConditionError
 from soundforge.interfaces import Condition, ConditionContext, ConditionerSetup
 from soundforge.nn import starter_conditions as features
-from soundforge.nn.starter_text import StarterTextEncoder, asked_key, asked_tempo, pad_tokens, tokenise
+from soundforge.nn.starter_text import TEXT_HEADS, StarterTextEncoder, asked_key, asked_tempo, pad_tokens, tokenise
 from soundforge_plugins.starter.tempi import usual_tempo
 from soundforge_plugins.starter.timing import Beat, beat_features
 
@@ -29,7 +29,14 @@ class StarterText:
     """Text to one vector for all frames, with the beat of a tempo and the chroma of a key that only the text sets."""
 
     def __init__(self, setup: ConditionerSetup) -> None:
-        self.encoder = StarterTextEncoder(setup.slot.width - features.TRANSPORT_WIDTH - features.CHROMA_WIDTH)
+        width = setup.slot.width - features.TRANSPORT_WIDTH - features.CHROMA_WIDTH
+        if width <= 0 or width % TEXT_HEADS:
+            raise ConditionError(
+                f"condition 'text' came with a slot of width {setup.slot.width}, expected a multiple of "
+                f"{TEXT_HEADS} for the words, and {features.TRANSPORT_WIDTH + features.CHROMA_WIDTH} for "
+                "the beat and the key; use the starter's own configuration"
+            )
+        self.encoder = StarterTextEncoder(width)
         if setup.tensors:
             self.encoder.load_state_dict({name: tensor.float() for name, tensor in setup.tensors.items()})
         self.encoder.eval().requires_grad_(False).to(setup.device)
