@@ -18,7 +18,7 @@ from soundforge.engine.guidance import GuidancePlan, plan_guidance
 from soundforge.engine.prepared_conditions import PreparedConditions
 from soundforge.engine.resident import ResidentSteps
 from soundforge.engine.sampling import UniformStream, is_greedy, sample_tokens
-from soundforge.engine.threads import StepThreads
+from soundforge.engine.threads import OneThread, StepThreads
 from soundforge.nn.kv_cache import DecodeState
 from soundforge.nn.language_model import FusedInputs, LanguageModel
 from soundforge.requests import SamplingParams
@@ -127,13 +127,14 @@ class Window:
         """One more column. Does nothing when the window is done."""
         if self.done:
             return
-        self.prefill()
-        assert self._logits is not None
-        uniforms = torch.stack([stream.next() for stream in self.streams])
-        drawn = sample_tokens(self._logits, self.sampling, uniforms.to(self._logits.device))
-        column = self.sequence[:, :, self._known]
-        self.sequence[:, :, self._known] = torch.where(column == UNKNOWN, drawn, column)
-        self._known += 1
+        with OneThread():
+            self.prefill()
+            assert self._logits is not None
+            uniforms = torch.stack([stream.next() for stream in self.streams])
+            drawn = sample_tokens(self._logits, self.sampling, uniforms.to(self._logits.device))
+            column = self.sequence[:, :, self._known]
+            self.sequence[:, :, self._known] = torch.where(column == UNKNOWN, drawn, column)
+            self._known += 1
 
     def guided_logits(self) -> Tensor:
         """Merged logits `[B, K, card]` for the next column (after `prefill`)."""
