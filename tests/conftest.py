@@ -39,7 +39,8 @@ def tiny_model() -> str:
 
 # Modules of several seconds each, measured one by one; `make test-fast` must stay under a minute without them.
 SLOW_MODULES = {
-    "test_compiled_step", "test_kernels",
+    "test_bench", "test_codec_bfloat16", "test_codecs_against_transformers", "test_compiled_step", "test_drift",
+    "test_event_worker", "test_import_rules", "test_kernels", "test_link", "test_osc_map", "test_together",
     "test_audiocraft", "test_builtin_plugins", "test_codec_streams", "test_conformance_kit", "test_jasco_model",
     "test_jasco_plainly", "test_magnet_model", "test_musicgen_family", "test_starter_model",
     "test_mbd_decoder", "test_mbd_engine", "test_midi_bridge", "test_offline_device", "test_osc_server",

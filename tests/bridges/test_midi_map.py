@@ -7,13 +7,16 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import mido
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from session_double import MemorySession
 
 from soundforge import SettingsError
 from soundforge.live.params import PARAMS
 from soundforge_bridges.midi import map_file
+from soundforge_bridges.midi.dispatch import Dispatcher
 from soundforge_bridges.midi.docs import page
 from soundforge_bridges.midi.map import ACTIONS, DEFAULT, MidiMap, NoteAction, Scale
 from soundforge_bridges.midi.map_file import parse_map, read_map, write_map
@@ -125,3 +128,11 @@ def test_the_page_is_current() -> None:
     assert (docs / "midi.md").read_text(encoding="utf-8") == page(), (
         "run: python -m soundforge_bridges.midi.docs docs/midi.md")
     assert all(f"`{action}`" in page() for action in ACTIONS)
+
+
+def test_the_weight_of_a_condition_on_a_controller() -> None:
+    midi_map = parse_map({"controls": {"30": {"param": "guidance/chroma", "low": 0, "high": 3}}})
+    session = MemorySession()
+    dispatcher = Dispatcher(session, midi_map)
+    dispatcher.on_message(mido.Message("control_change", control=30, value=127))
+    assert session.params["guidance/chroma"] == 3.0
