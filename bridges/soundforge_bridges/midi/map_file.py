@@ -27,7 +27,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,7 @@ from soundforge import RequestError, SettingsError
 from soundforge.live.params import find_param
 from soundforge_bridges.midi.chords import ChordInput
 from soundforge_bridges.midi.map import ACTIONS, DEFAULT, PADS, TOP, MidiMap, NoteAction, Scale
+from soundforge_bridges.toml_map import read_toml_map
 
 _SECTIONS = ("channel", "default", "notes", "controls", "programs", "chords")
 
@@ -46,16 +46,7 @@ def read_map(path: Path) -> MidiMap:
     Raises:
         SettingsError: unreadable, or an entry makes no sense; names the file and the entry.
     """
-    try:
-        with path.open("rb") as stream:
-            values = tomllib.load(stream)
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"cannot read the MIDI map {str(path)!r} ({error}); expected a TOML file with lines "
-                            'such as: [notes] 36 = "capture-hold"') from error
-    try:
-        return parse_map(values)
-    except SettingsError as error:
-        raise SettingsError(f"{error} (in {path})") from None
+    return read_toml_map(path, "MIDI map", '[notes] 36 = "capture-hold"', parse_map)
 
 
 def parse_map(values: Mapping[str, Any]) -> MidiMap:

@@ -22,7 +22,6 @@ Feedback for parameters goes back to the same addresses by itself.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from soundforge_bridges.osc.handlers import PREFIX
 from soundforge_bridges.osc.remap import AddressMap, Echo, Scaling, Target
 from soundforge_bridges.osc.replies import REPLIES
 from soundforge_bridges.osc.table import find
+from soundforge_bridges.toml_map import read_toml_map
 
 PARAM = f"{PREFIX}/param/"
 MAX_ENTRIES = 4096
@@ -46,16 +46,7 @@ def read_address_map(path: Path) -> AddressMap:
     Raises:
         SettingsError: unreadable, or an entry makes no sense; names the file and the entry.
     """
-    try:
-        with path.open("rb") as stream:
-            values = tomllib.load(stream)
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"cannot read the OSC map {str(path)!r} ({error}); expected a TOML file with lines such "
-                            'as: [addresses] "/1/push1" = { to = "/soundforge/continue" }') from error
-    try:
-        return parse_address_map(values)
-    except SettingsError as error:
-        raise SettingsError(f"{error} (in {path})") from None
+    return read_toml_map(path, "OSC map", '[addresses] "/1/push1" = { to = "/soundforge/continue" }', parse_address_map)
 
 
 def parse_address_map(values: Mapping[str, Any]) -> AddressMap:
