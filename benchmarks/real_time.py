@@ -10,6 +10,7 @@ the first chunk. The last line is JSON with the memory's bandwidth, measured bef
 
 from __future__ import annotations
 
+import itertools
 import time
 
 from common import arguments, parse, print_result
@@ -40,7 +41,7 @@ def main() -> None:
             there += chunk.samples.shape[-1] / chunk.sample_rate
             ends.append((there, time.perf_counter() - began))
         total, first = ends[-1][1], ends[0][1]
-        late = max(at - first - sounded for (sounded, _), (_, at) in zip(ends, ends[1:], strict=False))
+        late = max(at - first - sounded for (sounded, _), (_, at) in itertools.pairwise(ends))
         start = next((sounded, at) for sounded, at in ends if sounded >= 0.8 * there)
         print_result("real_time", {
             "model": engine.name, "quantize": quantize, "audio_seconds": there, "seconds": total,

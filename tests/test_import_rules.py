@@ -19,7 +19,8 @@ FIRST_ROW = ("soundforge.errors", "soundforge.audio", "soundforge.requests", "so
              "soundforge.settings_values", "soundforge.library", "soundforge.library_ids", "soundforge.library_pads",
              "soundforge.clip", "soundforge.take", "soundforge.wav", "soundforge.wav_chunks", "soundforge.wav_file",
              "soundforge.wav_info",
-             "soundforge.wav_record", "soundforge.wav_riff", "soundforge.version", "soundforge.logfile")
+             "soundforge.wav_record", "soundforge.wav_riff", "soundforge.version", "soundforge.logfile",
+             "soundforge.tasks")
 CONTRACT = ("soundforge.interfaces", "soundforge.hookspecs")
 HOST = ("soundforge.plugin_manager", "soundforge.registry", "soundforge.host")
 PLUGINS, BRIDGES = "soundforge_plugins", "soundforge_bridges"

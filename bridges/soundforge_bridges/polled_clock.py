@@ -9,13 +9,13 @@ Threading: everything belongs to the event loop.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
 from soundforge import SoundForgeError
+from soundforge.tasks import end_task
 from soundforge_bridges.port import SessionPort
 
 LOOK_SECONDS = 0.05
@@ -65,9 +65,7 @@ class PolledClock(ABC):
         """Let go of the clock. Safe to call twice."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await end_task(task)
             self.close()
 
     def activate(self) -> None:

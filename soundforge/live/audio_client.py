@@ -10,7 +10,6 @@ Threading: belongs to the event loop; nothing here blocks.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import multiprocessing
 import time
 from collections.abc import Callable
@@ -45,6 +44,7 @@ from soundforge.live.latency import Latency, LatencyOf, reported
 from soundforge.live.ring_buffer import RecordRing, RingBuffer
 from soundforge.live.shared_block import SharedBlock
 from soundforge.live.sleep_watch import SleepWatch
+from soundforge.tasks import end_task
 
 POLL_SECONDS = 0.005
 HEARTBEAT_SECONDS = 2.0     # longer than the pauses a loaded machine makes, shorter than an audience's patience
@@ -117,11 +117,8 @@ class AudioClient:
 
     async def stop(self) -> None:
         """Fade out, end the process, free the memory. Safe to call twice."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        task, self._task = self._task, None
+        await end_task(task)
         if self._process is not None:
             self._send(QuitAudio())
             await asyncio.to_thread(self._end_process, END_SECONDS)

@@ -8,7 +8,6 @@ caller of the job or capture gave, or None. The work is done by the parts (`sess
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal
 
@@ -40,6 +39,7 @@ from soundforge.live.session_transport import Timeline, TransportDriver, Transpo
 from soundforge.live.transport import Transport
 from soundforge.processing import processor_calls
 from soundforge.requests import ClipEvent, Event, NoticeEvent, PadEvent, ParamEvent, StatusEvent, TransportEvent
+from soundforge.tasks import end_task
 
 POLL_SECONDS = 0.01
 SAMPLING = ("temperature", "top_k", "top_p", "cfg")
@@ -106,10 +106,7 @@ class Session:
         if self._stopped:
             return
         self._stopped = True
-        if self._poller is not None:
-            self._poller.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._poller
+        await end_task(self._poller)
         await asyncio.gather(self.audio.stop(), self.engine.stop())
         await self._room.close()
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from soundforge import SoundForgeError
 from soundforge.requests import Event
+from soundforge.tasks import end_task
 from soundforge.wav_file import write_atomically
 from soundforge_bridges.midi.clock_follow import SOURCE, ClockFollower
 from soundforge_bridges.midi.clock_out import ClockOut
@@ -123,10 +124,7 @@ class MidiBridge:
         if self._learning is not None:
             self._learning.stop()
         watcher, self._watcher = self._watcher, None
-        if watcher is not None:
-            watcher.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watcher
+        await end_task(watcher)
         await self._ports.stop()
 
     # --- ports come and go ---------------------------------------------------------------------------------

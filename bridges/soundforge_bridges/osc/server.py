@@ -8,7 +8,6 @@ Threading: everything here runs on the event loop; the receive thread only touch
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 from soundforge import RequestError, SoundForgeError
 from soundforge.requests import Event
+from soundforge.tasks import end_task
 from soundforge_bridges.osc.arguments import bind
 from soundforge_bridges.osc.fair_queue import Address
 from soundforge_bridges.osc.handlers import PREFIX
@@ -102,10 +102,7 @@ class OscBridge:
             self._undo.pop()()
         self._intake.stop()
         watcher, self._watcher = self._watcher, None
-        if watcher is not None:
-            watcher.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watcher
+        await end_task(watcher)
         receiver, self._receiver = self._receiver, None
         if receiver is not None:
             await asyncio.get_running_loop().run_in_executor(None, receiver.close)
