@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from ctypes import Array, byref, c_void_p
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -41,6 +42,30 @@ ROWS_AT_ONCE = 64
 """Quantised weights always go through them, so many rows at a time."""
 
 
+@dataclass(frozen=True)
+class Addresses:
+    """Where a state's keys and values are, as the kernels take it; kept with the state from step to step.
+
+    Args:
+        lists: the state's lists that it was made of. They are replaced, never changed, so it holds while these are
+            the state's own.
+        caches: one per layer.
+    """
+
+    lists: tuple[object, object, object]
+    caches: Any
+
+    @classmethod
+    def of(cls, state: DecodeState) -> Addresses:
+        """Those that the state keeps, made anew when it has other lists now."""
+        lists = (state.keys_values, state.narrow, state.cross_keys_values)
+        kept: Addresses | None = state.addresses
+        if kept is None or any(a is not b for a, b in zip(kept.lists, lists, strict=True)):
+            found = _caches(state)
+            kept = state.addresses = cls(lists, (Cache * len(found))(*found))
+        return kept
+
+
 class CompiledStep:
     """The compiled layers of one model. Thread-safe: all that changes is in the `DecodeState`.
 
@@ -55,7 +80,6 @@ class CompiledStep:
         self.narrow = lm.recipe is not None
         self._library = kernels.library
         self._outputs = (config.n_codebooks, config.card)
-        self._n_layers = config.n_layers
         self._layers: Array[Layer] = (Layer * config.n_layers)(*(_layer(layer) for layer in lm.layers))
         self._keep = list(lm.parameters()) + list(lm.buffers())
         self._model = Model(
@@ -82,7 +106,7 @@ class CompiledStep:
         logits = torch.empty(batch, *self._outputs)
         at_once = max(1, ROWS_AT_ONCE // batch) if self.narrow else n
         seen = None if state.cross_mask is None else state.cross_mask.view(batch, -1).contiguous()
-        caches: Any = (Cache * self._n_layers)(*_caches(state))
+        caches = Addresses.of(state).caches
         for start in range(0, n, at_once):
             part = x[:, start:start + at_once].float().contiguous()
             given = State(batch, part.shape[1], state.position, _allocated(state), _cross_length(state),

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -70,6 +71,7 @@ class DecodeState:
     cross_mask: Tensor | None = None
     narrow: list[NarrowCache] = field(default_factory=list)
     narrow_capacity: int = 0
+    addresses: Any = field(default=None, compare=False, repr=False)  # `compiled_step.Addresses` of it; a copy has none
 
     @classmethod
     def allocate(cls, n_layers: int, batch_size: int, n_heads: int, capacity: int, head_width: int, *,

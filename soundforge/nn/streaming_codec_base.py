@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from soundforge.audio import Waveform
 from soundforge.errors import AudioError
 
 
-class CodecBase:
+class CodecBase(ABC):
     """Numbers and checks of a codec; knows nothing of its network.
 
     Args:
@@ -47,14 +48,14 @@ class CodecBase:
         self._n_codebooks = total_codebooks
 
     @property
+    @abstractmethod
     def device(self) -> torch.device:
         """Where the weights are."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def dtype(self) -> torch.dtype:
         """Type of weights and waveforms; float32 as loaded."""
-        raise NotImplementedError
 
     # --- codebooks and bandwidth ---------------------------------------------------------------------
 

@@ -121,6 +121,33 @@ def test_forks_of_a_state_go_separate_ways(recipe: Recipe | None) -> None:
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("recipe", [None, Recipe(4, 32)])
+@torch.inference_mode()
+def test_addresses_are_kept_until_a_part_of_the_state_is_replaced(recipe: Recipe | None) -> None:
+    lm, _ = make(CONFIG, recipe)
+    codes, first, other = torch.randint(0, 50, (2, 4, 6)), *(
+        FusedInputs(cross=torch.randn(2, length, 128)) for length in (5, 9))
+    state = lm.new_state(2, 8, first)
+    lm.step(codes[:, :, :1], state)
+    kept = state.addresses
+    lm.step(codes[:, :, 1:2], state)
+    assert state.addresses is kept
+    assert state.clone().addresses is None
+    lm.set_cross(state, other)
+    changed = lm.step(codes[:, :, 2:3], state)
+    assert state.addresses is not kept
+    state.keys_values, state.narrow = list(state.keys_values), list(state.narrow)
+    state.position -= 1
+    assert torch.equal(lm.step(codes[:, :, 2:3], state), changed)
+    again = lm.new_state(2, 8, first)
+    for s in range(2):
+        lm.step(codes[:, :, s:s + 1], again)
+    copy = again.clone()
+    lm.set_cross(copy, other)
+    assert torch.equal(lm.step(codes[:, :, 2:3], copy), changed)
+    assert not torch.equal(lm.step(codes[:, :, 2:3], again), changed)
+
+
 def test_a_quantised_cache_is_less_than_a_third() -> None:
     narrow, wide = make(CONFIG, Recipe(8))[0].new_state(2, 320), make(CONFIG)[0].new_state(2, 320)
     assert narrow.nbytes * 3 < wide.nbytes
