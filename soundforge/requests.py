@@ -1,7 +1,8 @@
-"""What is asked for and what is reported, as frozen values that cross threads and processes.
+"""What is asked for, as frozen values that cross threads and processes.
 
 A request carries everything that makes a clip (text, conditions, sampling, seed, length); nothing is set
-on a model object, so two requests in flight cannot mix. Events travel the other way.
+on a model object, so two requests in flight cannot mix. What is reported (`events`), asking to stop
+(`cancel_token`) and how values are recorded (`request_record`) have modules of their own, and can be had from here.
 """
 
 from __future__ import annotations
@@ -9,12 +10,30 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path, PurePath
-from typing import Any, Literal
+from typing import Any
 
-from soundforge.blend import Blend
-from soundforge.errors import CancelledError, RequestError
+from soundforge.cancel_token import CancelToken
+from soundforge.errors import RequestError
+from soundforge.events import (
+    CaptureEvent,
+    ClipEvent,
+    Event,
+    JobEvent,
+    JobKind,
+    NoticeEvent,
+    PadEvent,
+    ParamEvent,
+    StatusEvent,
+    TransportEvent,
+)
 from soundforge.processing import processor_calls
+from soundforge.request_record import describe_noise, describe_value
+
+__all__ = [
+    "DEFAULT_SECONDS", "MAX_BPM", "MAX_SECONDS", "MIN_BPM", "CancelToken", "CaptureEvent", "ClipEvent", "Event",
+    "GenerateRequest", "JobEvent", "JobKind", "NoticeEvent", "PadEvent", "ParamEvent", "SamplingParams", "StatusEvent",
+    "TransportEvent", "describe_value",
+]
 
 DEFAULT_SECONDS = 8.0
 MAX_SECONDS = 3600.0
@@ -160,167 +179,5 @@ class GenerateRequest:
         out["options"] = {k: describe_value(v) for k, v in self.options.items()}
         out["decoder_options"] = {k: describe_value(v) for k, v in self.decoder_options.items()}
         out["processors"] = [[name, describe_value(options)] for name, options in self.processors]
-        out["noise"] = _describe_noise(self.noise)
+        out["noise"] = describe_noise(self.noise)
         return out
-
-
-def describe_value(value: Any) -> Any:
-    """JSON-fit description of a condition's value: text and numbers as they are, audio and files by their hash."""
-    if value is None or isinstance(value, (str, int, float, bool)):
-        return value
-    if isinstance(value, (list, tuple)):
-        return [describe_value(v) for v in value]
-    if isinstance(value, Mapping):
-        return {str(k): describe_value(v) for k, v in value.items()}
-    if isinstance(value, Blend):
-        return {"blend": [describe_value(value.a), describe_value(value.b)], "amount": value.amount}
-    if isinstance(value, PurePath):
-        return _describe_file(value)
-    samples = getattr(value, "samples", getattr(value, "waveform", None))
-    if samples is not None:
-        import hashlib
-
-        digest = hashlib.sha256(samples.tobytes()).hexdigest()
-        return {"audio_sha256": digest, "n_samples": int(samples.shape[-1]), "channels": int(samples.shape[0]),
-                "sample_rate": int(value.sample_rate)}
-    return {"type": type(value).__name__, "repr": repr(value)[:200]}
-
-
-def _describe_file(path: PurePath) -> dict[str, Any]:
-    """A file that a condition reads itself (MIDI): its name, and the hash of what it holds."""
-    import hashlib
-
-    try:
-        return {"file": path.name, "file_sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
-    except OSError:
-        return {"file": path.name}
-
-
-def _describe_noise(noise: Any) -> dict[str, Any] | None:
-    if noise is None:
-        return None
-    import hashlib
-
-    import numpy as np
-
-    array = np.ascontiguousarray(noise, dtype=np.float32)
-    return {"noise_sha256": hashlib.sha256(array.tobytes()).hexdigest(), "shape": list(array.shape)}
-
-
-class CancelToken:
-    """Set from any thread, looked at once per step by the generation.
-
-    Thread-safe: yes. Realtime-safe: yes (one attribute).
-    """
-
-    __slots__ = ("_cancelled",)
-
-    def __init__(self) -> None:
-        self._cancelled = False
-
-    def cancel(self) -> None:
-        """Ask the generation to stop at its next step."""
-        self._cancelled = True
-
-    @property
-    def cancelled(self) -> bool:
-        return self._cancelled
-
-    def raise_if_cancelled(self) -> None:
-        if self._cancelled:
-            raise CancelledError("the job was cancelled")
-
-
-# --- events: from the session to bridges, plugins and the status line -----------------------------------
-
-JobKind = Literal["accepted", "progress", "playing", "done", "error", "cancelled"]
-
-
-@dataclass(frozen=True, slots=True)
-class JobEvent:
-    """Something happened to a job. `fraction` 0..1, `beat` on the transport, `seconds` of the clip."""
-
-    kind: JobKind
-    job: str
-    fraction: float = 0.0
-    clip: str = ""
-    beat: float = 0.0
-    seconds: float = 0.0
-    file: str = ""
-    what: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class CaptureEvent:
-    """A capture began (`started`) or its take is complete (`take`)."""
-
-    kind: Literal["started", "take"]
-    take: str
-    seconds: float = 0.0
-    peak_db: float = 0.0
-    start_beat: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class ClipEvent:
-    """A clip exists, was asked about, plays, stopped, or was deleted."""
-
-    kind: Literal["info", "rendered", "playing", "stopped", "deleted"]
-    clip: str
-    seconds: float = 0.0
-    bpm: float = 0.0
-    file: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class TransportEvent:
-    """State of the transport: source name, tempo, rolling or not, position in beats."""
-
-    source: str
-    bpm: float
-    rolling: bool
-    beat: float
-
-
-@dataclass(frozen=True, slots=True)
-class StatusEvent:
-    """What `/soundforge/status` says; `state` is the first that holds of error, loading, generating,
-    capturing, playing, ready. `rtf` = seconds of audio per second of computing in the last job."""
-
-    state: str
-    model: str
-    queued: int
-    rtf: float
-    underruns: int
-    overruns: int
-    dropped: int
-
-
-@dataclass(frozen=True, slots=True)
-class NoticeEvent:
-    """A line for the user that belongs to no job: device lost, engine restarted, disk full."""
-
-    level: Literal["info", "warning", "error"]
-    what: str
-
-
-@dataclass(frozen=True, slots=True)
-class ParamEvent:
-    """A parameter has another value, whoever changed it: OSC, MIDI, a model's defaults, panic."""
-
-    name: str
-    value: str | float | int | bool
-
-
-@dataclass(frozen=True, slots=True)
-class PadEvent:
-    """A pad holds another clip or plays otherwise; `clip` "" = it is free."""
-
-    pad: int
-    clip: str
-    loop: bool
-    gain: float
-    mode: str
-
-
-Event = JobEvent | CaptureEvent | ClipEvent | TransportEvent | StatusEvent | NoticeEvent | ParamEvent | PadEvent

@@ -15,7 +15,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = (ROOT / "soundforge", ROOT / "plugins" / "soundforge_plugins", ROOT / "bridges" / "soundforge_bridges")
 HEAVY = ("torch", "transformers", "huggingface_hub", "scipy")
-FIRST_ROW = ("soundforge.errors", "soundforge.audio", "soundforge.requests", "soundforge.settings",
+FIRST_ROW = ("soundforge.errors", "soundforge.audio", "soundforge.requests", "soundforge.request_record",
+             "soundforge.cancel_token", "soundforge.events", "soundforge.settings",
              "soundforge.settings_values", "soundforge.library", "soundforge.library_ids", "soundforge.library_pads",
              "soundforge.clip", "soundforge.take", "soundforge.wav", "soundforge.wav_chunks", "soundforge.wav_file",
              "soundforge.wav_info",
