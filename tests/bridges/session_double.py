@@ -11,6 +11,7 @@ from typing import Any
 from soundforge import LibraryError, RequestError
 from soundforge.claims import Claims
 from soundforge.live.clock_line import ClockLine
+from soundforge.live.latency import DeviceReport
 from soundforge.live.session_transport import Timeline
 from soundforge.live.transport import Transport
 from soundforge.requests import (
@@ -74,6 +75,9 @@ class MemorySession:
     def status(self) -> StatusEvent:
         dropped = 4 + sum(counter() for counter in self.drop_counters)
         return StatusEvent("capturing" if self.capturing else "ready", "tiny", 0, 1.5, 2, 3, dropped)
+
+    def device(self) -> DeviceReport:
+        return DeviceReport("card", 48_000, 256, 5.5, 7.25, "calibrated", -12.5, 3.0)
 
     def get_param(self, name: str) -> float | str:
         if name.startswith("guidance/"):

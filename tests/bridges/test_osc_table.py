@@ -30,6 +30,8 @@ ROUND: list[tuple[str, tuple[Any, ...], tuple[Any, ...] | None, tuple[str, tuple
     ("/soundforge/ping", (1, 2.5, "x", b"blob", True, None), None,
      ("/soundforge/pong", (1, 2.5, "x", b"blob", True, None))),
     ("/soundforge/status", (), None, STATUS),
+    ("/soundforge/device", (), None,
+     ("/soundforge/device", ("card", 48_000, 256, 5.5, 7.25, "calibrated", -12.5, 3.0))),
     ("/soundforge/param/cfg", (4.5,), ("set_param", "cfg", 4.5), ("/soundforge/param/cfg", (4.5,))),
     ("/soundforge/param/top_k", (), None, ("/soundforge/param/top_k", (250,))),
     ("/soundforge/param/guidance/chroma", (0.5,), None, ("/soundforge/error", ())),

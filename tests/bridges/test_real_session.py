@@ -55,6 +55,7 @@ def test_a_whole_round_uses_every_address(talk: Talk) -> None:
     talk.ask("/soundforge/subscribe", reply="/soundforge/subscribed")
     assert talk.ask("/soundforge/unsubscribe", reply="/soundforge/unsubscribed")[1] == (talk.client.port,)
     assert talk.ask("/soundforge/status")[1][1] == "starter"
+    assert talk.ask("/soundforge/device")[1][:6] == ("offline", 48_000, 256, 0.0, 0.0, "reported")
     assert talk.ask("/soundforge/model", reply="/soundforge/status")[1][0] == "ready"
     assert talk.ask("/soundforge/param/quantum", 0)[1] == (0.0,)
     assert talk.ask("/soundforge/param/seed", 7.0)[1] == (7,)

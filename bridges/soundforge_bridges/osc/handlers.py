@@ -22,6 +22,13 @@ def status(session: SessionPort, origin: Any) -> Reply:
     return [session.status()]
 
 
+def device(session: SessionPort, origin: Any) -> Reply:
+    found = session.device()
+    return [Outgoing(f"{PREFIX}/device", "siiffsff", (
+        found.name, found.rate, found.block, found.input_ms, found.output_ms, found.latency_from, found.clock_ppm,
+        found.drift_ppm))]
+
+
 def param(session: SessionPort, origin: Any, name: str, value: float | str | None) -> Reply:
     # An empty text is a value where the parameter is a text, and "no value" where it is a number.
     if value is not None and (value != "" or isinstance(session.get_param(name), str)):

@@ -55,6 +55,10 @@ REPLIES: dict[str, tuple[str, str]] = {
     "/soundforge/unsubscribed": ("i:port", "A subscription ended, by wish, by age, or because too many came after it."),
     "/soundforge/status": ("s:state s:model i:queued f:rtf i:underruns i:overruns i:dropped",
                            "`rtf` = seconds of audio made per second of computing; `dropped` = packets not read."),
+    "/soundforge/device": ("s:name i:rate i:block f:input_ms f:output_ms s:latency_from f:clock_ppm f:drift_ppm",
+                           "`latency_from` = reported (the driver says so), calibrated (measured) or settings; "
+                           "`clock_ppm` = how much faster than nominal the device runs by the machine's clock, "
+                           "`drift_ppm` = the input device against the output device, where they are two."),
     "/soundforge/param/NAME": ("value", "A parameter's value."),
     "/soundforge/condition/NAME": ("s:source", "A condition's source."),
     "/soundforge/capture/started": ("s:take", "Recording has begun."),

@@ -71,6 +71,8 @@ PAD_REPLY = f"{PREFIX}/pad i:pad s:clip i:loop f:gain s:mode"
 TRANSPORT_REPLY = f"{PREFIX}/transport s:source f:bpm i:rolling f:beat"
 STATUS_REPLY = f"{PREFIX}/status s:state s:model i:queued f:rtf i:underruns i:overruns i:dropped"
 
+DEVICE_REPLY = f"{PREFIX}/device s:name i:rate i:block f:input_ms f:output_ms s:latency_from f:clock_ppm f:drift_ppm"
+
 
 # --- the table ---------------------------------------------------------------------------------------------
 
@@ -85,6 +87,9 @@ COMMANDS: tuple[Command, ...] = (
             "Ends a subscription."),
     Command(f"{PREFIX}/status", (), STATUS_REPLY,
             "State: the first that holds of error, loading, generating, capturing, playing, ready.", handlers.status),
+    Command(f"{PREFIX}/device", (), DEVICE_REPLY,
+            "The sound device that runs: rate, block, latencies and who says so, and how the clocks drift.",
+            handlers.device),
     Command(f"{PREFIX}/param/{NAME}", (Argument("value", "value", None, absent=ASKS),), f"{PREFIX}/param/{NAME} value",
             "Sets a parameter for the next requests and, where it can, for running ones; without value asks.",
             handlers.param),
