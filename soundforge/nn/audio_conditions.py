@@ -36,6 +36,26 @@ def mono_samples(wave: Waveform, sample_rate: int) -> Tensor:
     return torch.from_numpy(wave.with_channels(1).resampled(sample_rate).samples[0].copy())
 
 
+def separated(separate: Any, wave: Waveform, name: str) -> Waveform:
+    """What the request's option `source_separation`, a callable from Waveform to Waveform, takes out of a mix.
+
+    Args:
+        separate: the option as it came.
+        name: of the condition, for the message.
+
+    Raises:
+        ConditionError: it is no callable, or gives no Waveform.
+    """
+    if not callable(separate):
+        raise ConditionError(f"option 'source_separation' of condition {name!r} came as {type(separate).__name__}, "
+                             "expected a callable from Waveform to Waveform")
+    taken = separate(wave)
+    if not isinstance(taken, Waveform):
+        raise ConditionError(f"the source separation of condition {name!r} gave a {type(taken).__name__}, "
+                             "expected a Waveform")
+    return taken
+
+
 def in_window(wave: Tensor, context: ConditionContext, sample_rate: int) -> Tensor:
     """What a window hears of a wave `[T]`: all of it, or, in a generation of several windows, the wave read on from the
     window's start, periodically, for the window's length (as AudioCraft does: the wave, not its features)."""

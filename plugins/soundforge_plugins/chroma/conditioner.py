@@ -14,11 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from soundforge.audio import Waveform
 from soundforge.checkpoints.parts import number, reading
 from soundforge.errors import CheckpointError, ConditionError
 from soundforge.interfaces import Condition, ConditionContext, ConditionerSetup, Host
-from soundforge.nn.audio_conditions import audio_value, in_window, mono_samples, side_by_side
+from soundforge.nn.audio_conditions import audio_value, in_window, mono_samples, separated, side_by_side
 from soundforge.nn.chroma import ChromaExtractor
 
 
@@ -58,7 +57,7 @@ class ChromaConditioner:
             raise ConditionError(f"condition {self._name!r} came with no samples, expected some audio")
         separate = context.options.get("source_separation")
         if separate is not None:
-            value = _separated(separate, value, self._name)
+            value = separated(separate, value, self._name)
         return mono_samples(value, self.extractor.sample_rate)
 
     def encode(self, prepared: Sequence[Tensor | None], context: ConditionContext) -> Condition:
@@ -75,17 +74,6 @@ class ChromaConditioner:
             return torch.zeros(1)
         wave = in_window(wave, context, self.extractor.sample_rate)
         return wave if self._max_samples is None else wave[: self._max_samples]
-
-
-def _separated(separate: Any, wave: Waveform, name: str) -> Waveform:
-    if not callable(separate):
-        raise ConditionError(f"option 'source_separation' of condition {name!r} came as {type(separate).__name__}, "
-                             "expected a callable from Waveform to Waveform")
-    melody = separate(wave)
-    if not isinstance(melody, Waveform):
-        raise ConditionError(f"the source separation of condition {name!r} gave a {type(melody).__name__}, "
-                             "expected a Waveform")
-    return melody
 
 
 def make_chroma_conditioner(host: Host, setup: ConditionerSetup) -> ChromaConditioner:

@@ -13,10 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from soundforge.audio import Waveform
-from soundforge.clip import Clip
-from soundforge.errors import CheckpointError, ConditionError
+from soundforge.errors import CheckpointError
 from soundforge.interfaces import Codec, Condition, ConditionContext, ConditionerSetup, Host
+from soundforge.nn.audio_conditions import audio_value, mono_samples, separated
 from soundforge_plugins.jasco.recording import checked_recording
 
 
@@ -50,16 +49,11 @@ class DrumsConditioner:
         """Mono samples `[n_frames * hop]` at the codec's rate, zero-padded; None stays None."""
         if value is None:
             return None
-        if isinstance(value, Clip):
-            value = value.as_waveform()
-        if not isinstance(value, Waveform):
-            raise ConditionError(f"condition {self._name!r} came as {type(value).__name__}, expected audio "
-                                 "(a soundforge.Waveform or Clip; soundforge.read(path) gives one)")
-        value = checked_recording(value, self._name, context)
+        wave = checked_recording(audio_value(value, self._name), self._name, context)
         separate = context.options.get("source_separation")
         if separate is not None:
-            value = self._separated(separate, value)
-        mono = torch.from_numpy(value.with_channels(1).resampled(self._codec.sample_rate).samples[0].copy())
+            wave = separated(separate, wave, self._name)
+        mono = mono_samples(wave, self._codec.sample_rate)
         wanted = int(context.n_frames / context.frame_rate_hz * self._codec.sample_rate)
         return F.pad(mono, (0, wanted - mono.shape[0]))  # negative padding cuts
 
@@ -82,16 +76,6 @@ class DrumsConditioner:
         codes = self._codec.encode(torch.stack(distinct)[:, None].to(context.device), 1).codes
         latents = blurred(self._codec.decode_latent(codes).transpose(1, 2), self._blur_frames)
         return Condition(latents[places], mask)
-
-    def _separated(self, separate: Any, wave: Waveform) -> Waveform:
-        if not callable(separate):
-            raise ConditionError(f"option 'source_separation' of condition {self._name!r} came as "
-                                 f"{type(separate).__name__}, expected a callable from Waveform to Waveform")
-        drums = separate(wave)
-        if not isinstance(drums, Waveform):
-            raise ConditionError(f"the source separation of condition {self._name!r} gave a {type(drums).__name__}, "
-                                 "expected a Waveform")
-        return drums
 
 
 def blurred(latents: Tensor, frames: int) -> Tensor:
