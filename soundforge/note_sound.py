@@ -82,6 +82,11 @@ def sounded(notes: Sequence[Note], seconds: float) -> Waveform:
     return Waveform((out / max(1.0, np.abs(out).max())).astype(np.float32), RATE)
 
 
+def example_sounds() -> tuple[Waveform, ...]:
+    """Two different sounds of 3.2 s, for conditioners that take audio: `ConditionerDescriptor(examples=...)`."""
+    return sounded([Note(0.0, 1.6, 69), Note(1.6, 3.2, 72)], 3.2), sounded([Note(0.0, 3.2, 64)], 3.2)
+
+
 def in_time(names: Sequence[str], step_seconds: float, seconds: float) -> tuple[list[tuple[str, float]], float]:
     """Names at even steps, again and again: pairs of name and start, and the length that whole rounds take.
 

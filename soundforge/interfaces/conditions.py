@@ -189,8 +189,8 @@ class ConditionerDescriptor:
         frame_rate_hz: rate of its features for slots that have one; None = whatever the slot takes.
         brings: a slot of its own, for checkpoints that have none of `feeds`: its conditioner then has the method
             `projection()`, which gives the trained weights from its features to the network.
-        examples: values that a user would give, at least two different ones; `plugin check`, `plugin bench` and the
-            listings use them.
+        examples: values that a user would give, at least two different ones, for `plugin check` and `plugin bench`; a
+            function that gives them where they are too large to be made for a listing (sound).
     """
 
     name: str
@@ -203,7 +203,11 @@ class ConditionerDescriptor:
     width: int | None = None
     frame_rate_hz: float | None = None
     brings: Slot | None = None
-    examples: tuple[Any, ...] = ()
+    examples: tuple[Any, ...] | Callable[[], tuple[Any, ...]] = ()
+
+    def example_values(self) -> tuple[Any, ...]:
+        """The examples, made now where they are a function."""
+        return tuple(self.examples() if callable(self.examples) else self.examples)
 
     def misfit(self, slot: Slot) -> str:
         """Why it cannot feed a slot, both sides named; "" when it can."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from soundforge.errors import CheckpointError, PluginError
@@ -29,9 +30,6 @@ from soundforge.interfaces import (
 from soundforge.plugin_manager import PluginManager
 from soundforge.registry import Origin, Registries
 from soundforge.testing.plugins import check_plugin, find_plugin_modules
-
-KNOWN_SLOTS = {"chroma": Slot("chroma", "starter_chroma", 12, "sum", 50.0)}
-"""Slots of the starter that a conditioner without a declared width is checked with."""
 
 MOST_ENCODE_SECONDS = 1.0
 TINY_WIDTH = 32
@@ -130,29 +128,51 @@ def _checks_of_module(module: str) -> Iterator[PartCheck]:
 def build_conditioner(descriptor: ConditionerDescriptor, host: PluginHost) -> tuple[Conditioner, Slot, tuple[Any, ...]]:
     """A conditioner for the slot that it declares (or brings), and its examples; raises LeftToItsTestsError."""
     own = "with soundforge.testing.check_conditioner"
-    slot = descriptor.brings or next((_slot(descriptor, name) for name in descriptor.feeds
-                                      if name in KNOWN_SLOTS or descriptor.width), None)
+    slot = descriptor.brings or next((slot for slot in map(partial(_slot, descriptor), descriptor.feeds) if slot), None)
     if slot is None:
         raise LeftToItsTestsError(f"it declares no width and feeds {', '.join(descriptor.feeds)}; left to its own "
                                   f"tests, {own}")
-    if len(descriptor.examples) < 1:
+    examples = descriptor.example_values()
+    if not examples:
         raise LeftToItsTestsError(f"its descriptor has no examples to check it with; left to its own tests, {own}")
+    import torch
+
     from soundforge.testing.tiny_model import tiny_codec
 
     setup = ConditionerSetup(slot, codec=tiny_codec(), model="tiny", d_model=TINY_WIDTH)
     try:
-        return descriptor.factory(host, setup), slot, descriptor.examples
+        torch.manual_seed(0)  # a part without its trained weights may draw some
+        return descriptor.factory(host, setup), slot, examples
     except CheckpointError as error:
         raise LeftToItsTestsError(f"it needs weights ({error}); left to its own tests, {own}") from error
 
 
-def _slot(descriptor: ConditionerDescriptor, name: str) -> Slot:
-    known = KNOWN_SLOTS.get(name)
-    if known is not None and not descriptor.misfit(known):
-        return known
+def known_slots() -> tuple[Slot, ...]:
+    """Slots that a conditioner without a declared width is checked with: the one made for it, else the first of what it
+    feeds. They are the starter's (the width of `style` goes with the tiny codec), and MusicGen Melody's chroma."""
+    from soundforge.nn.starter_conditions import CHROMA_WIDTH, LEVEL_WIDTH, TRANSPORT_WIDTH
+
+    return (
+        Slot("text", "starter_text", 64 + TRANSPORT_WIDTH + CHROMA_WIDTH, "sum", 50.0),
+        Slot("transport", "transport", TRANSPORT_WIDTH, "sum", 50.0),
+        Slot("chroma", "starter_chroma", CHROMA_WIDTH, "sum", 50.0),
+        Slot("style", "starter_style", 16, "sum"),
+        Slot("level", "starter_level", LEVEL_WIDTH, "sum"),
+        Slot("chroma", "chroma", 12, "prepend", options={"segment_seconds": 2.0, "argmax": True}),
+    )
+
+
+def _slot(descriptor: ConditionerDescriptor, name: str) -> Slot | None:
+    known = [slot for slot in known_slots() if slot.name == name]
+    fitting = [slot for slot in known if not descriptor.misfit(slot)]
+    if fitting:
+        return next((slot for slot in fitting if slot.conditioner == descriptor.name), fitting[0])
+    if not known and not descriptor.width:
+        return None
     fuse = descriptor.fuse or "sum"
     rate = descriptor.frame_rate_hz or (50.0 if fuse == "sum" else None)
-    return Slot(name, known.conditioner if known else descriptor.name, descriptor.width or 12, fuse, rate)
+    named = known[0].conditioner if known else descriptor.name
+    return Slot(name, named, descriptor.width or known[0].width, fuse, rate)
 
 
 def _conditioner(descriptor: ConditionerDescriptor, host: PluginHost) -> None:

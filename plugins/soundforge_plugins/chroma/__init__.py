@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from soundforge import hookimpl
 from soundforge.interfaces import Conditioner, ConditionerDescriptor, ConditionerSetup, Host
+from soundforge.note_sound import example_sounds
 
 SOUNDFORGE_CONTRACT = 1
 
@@ -26,7 +27,7 @@ def _make_melody(host: Host, setup: ConditionerSetup) -> Conditioner:
 def register_conditioners(register: Callable[[ConditionerDescriptor], None]) -> None:
     register(ConditionerDescriptor(
         name="chroma", feeds=("chroma",), factory=_make, takes="audio",
-        summary="strongest of 12 pitch classes per frame (MusicGen Melody)",
+        summary="strongest of 12 pitch classes per frame (MusicGen Melody)", examples=example_sounds,
     ))
     register(ConditionerDescriptor(
         name="midi_melody", feeds=("chroma",), factory=_make_melody,

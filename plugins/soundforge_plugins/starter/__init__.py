@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from soundforge import hookimpl
@@ -17,6 +18,7 @@ from soundforge.interfaces import (
     LoadOptions,
     ModelFamilyDescriptor,
 )
+from soundforge.note_sound import example_sounds
 
 SOUNDFORGE_CONTRACT = 1
 
@@ -38,13 +40,37 @@ def _recognises(folder: Path) -> bool:
     return config.is_file() and '"soundforge-starter"' in config.read_text(encoding="utf-8", errors="replace")
 
 
-def _conditioner(name: str) -> Callable[[Host, ConditionerSetup], Conditioner]:
-    def make(host: Host, setup: ConditionerSetup) -> Conditioner:
-        from soundforge_plugins.starter import conditioners
+def _conditioner(kind: str, host: Host, setup: ConditionerSetup) -> Conditioner:
+    from soundforge_plugins.starter import conditioners
 
-        return conditioners.make(name, setup)
+    return conditioners.make(kind, setup)
 
-    return make
+
+CONDITIONERS = (
+    ConditionerDescriptor(
+        "starter_text", ("text",), partial(_conditioner, "text"), takes="text",
+        summary="words and character n-grams, tolerant of typos",
+        examples=("dark techno", "a gentle harp by the sea"),
+    ),
+    ConditionerDescriptor(
+        "transport", ("transport",), partial(_conditioner, "transport"), takes="nothing: it follows the tempo",
+        summary="tempo, beat and bar phase per frame, from the request or heard in the prompt",
+        automatic=True, examples=(120.0, 90.0),
+    ),
+    ConditionerDescriptor(
+        "starter_chroma", ("chroma",), partial(_conditioner, "chroma"), takes="audio",
+        summary="pitch classes of a melody or of chords, frame by frame", examples=example_sounds,
+    ),
+    ConditionerDescriptor(
+        "starter_style", ("style",), partial(_conditioner, "style"), takes="audio",
+        summary="three seconds of sound to sound like", examples=example_sounds,
+    ),
+    ConditionerDescriptor(
+        "starter_level", ("level",), partial(_conditioner, "level"), takes="dB",
+        summary="loudness to hold: the prompt's, or RMS in dB re full scale",
+        automatic=True, examples=(-12.0, -30.0),
+    ),
+)
 
 
 @hookimpl
@@ -66,53 +92,8 @@ def register_codecs(register: Callable[[CodecDescriptor], None]) -> None:
 
 @hookimpl
 def register_conditioners(register: Callable[[ConditionerDescriptor], None]) -> None:
-    register(
-        ConditionerDescriptor(
-            name="starter_text",
-            feeds=("text",),
-            factory=_conditioner("text"),
-            takes="text",
-            summary="words and character n-grams, tolerant of typos",
-        )
-    )
-    register(
-        ConditionerDescriptor(
-            name="transport",
-            feeds=("transport",),
-            factory=_conditioner("transport"),
-            takes="nothing: it follows the tempo",
-            summary="tempo, beat and bar phase per frame, from the request or heard in the prompt",
-            automatic=True,
-        )
-    )
-    register(
-        ConditionerDescriptor(
-            name="starter_chroma",
-            feeds=("chroma",),
-            factory=_conditioner("chroma"),
-            takes="audio",
-            summary="pitch classes of a melody or of chords, frame by frame",
-        )
-    )
-    register(
-        ConditionerDescriptor(
-            name="starter_style",
-            feeds=("style",),
-            factory=_conditioner("style"),
-            takes="audio",
-            summary="three seconds of sound to sound like",
-        )
-    )
-    register(
-        ConditionerDescriptor(
-            name="starter_level",
-            feeds=("level",),
-            factory=_conditioner("level"),
-            takes="dB",
-            summary="loudness to hold: the prompt's, or RMS in dB re full scale",
-            automatic=True,
-        )
-    )
+    for descriptor in CONDITIONERS:
+        register(descriptor)
 
 
 @hookimpl

@@ -9,26 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from soundforge.audio import Waveform
-from soundforge.clip import Clip
 from soundforge.errors import ConditionError
 from soundforge.interfaces import Codec, Condition, ConditionContext, Conditioner, ConditionerSetup
 from soundforge.nn import starter_conditions as features
+from soundforge.nn.audio_conditions import audio_value, mono_samples
+from soundforge_plugins.starter.stated import is_off, stated_number
 from soundforge_plugins.starter.text import StarterText
 from soundforge_plugins.starter.timing import Transport
 
 ORDINARY_LEVEL_DB = -18.0
-
-
-def _waveform(value: Any, name: str) -> Waveform | None:
-    if isinstance(value, Clip):
-        value = value.as_waveform()
-    if value is not None and not isinstance(value, Waveform):
-        raise ConditionError(
-            f"condition {name!r} came as {type(value).__name__}, expected audio "
-            "(a soundforge.Waveform or Clip; soundforge.read(path) gives one)"
-        )
-    return value
 
 
 class StarterChroma:
@@ -40,11 +29,10 @@ class StarterChroma:
 
     def prepare(self, value: Any, context: ConditionContext) -> tuple[Tensor, int] | None:
         """Mono samples and their rate."""
-        wave = _waveform(value, "chroma")
-        if wave is None or wave.n_samples == 0:
+        if value is None:
             return None
-        mono = wave.with_channels(1)
-        return torch.from_numpy(mono.samples[0].copy()), mono.sample_rate
+        wave = audio_value(value, "chroma")
+        return (mono_samples(wave, wave.sample_rate), wave.sample_rate) if wave.n_samples else None
 
     def encode(self, prepared: Sequence[tuple[Tensor, int] | None], context: ConditionContext) -> Condition:
         """`[B, n_frames, 12]`."""
@@ -73,9 +61,9 @@ class StarterStyle:
 
     def prepare(self, value: Any, context: ConditionContext) -> Tensor | None:
         """Features `[1, W]`; an excerpt shorter than three seconds is repeated."""
-        wave = _waveform(value, "style")
-        if wave is None:
+        if value is None:
             return None
+        wave = audio_value(value, "style")
         start = float(context.options.get("excerpt_start_seconds", 0.0))
         rated = wave.with_channels(1).resampled(self.codec.sample_rate)
         rated = rated.slice_samples(int(start * rated.sample_rate))
@@ -106,18 +94,15 @@ class StarterLevel:
 
     def prepare(self, value: Any, context: ConditionContext) -> float | None:
         """`value` None = automatic; "off" switches it off; a number is RMS in dB re full scale."""
-        if isinstance(value, str) and value.strip().lower() in ("off", "none"):
+        if is_off(value):
             return None
-        if value is not None:
-            try:
-                value = float(value)
-            except (TypeError, ValueError, OverflowError):
-                raise ConditionError(f"condition 'level' came as {value!r}, expected dB below 0 or 'off'") from None
-            if not features.QUIETEST_DB <= value <= 0.0:
+        level = stated_number(value, "level", "dB below 0")
+        if level is not None:
+            if not features.QUIETEST_DB <= level <= 0.0:
                 raise ConditionError(
-                    f"condition 'level' came as {value:g} dB, expected {features.QUIETEST_DB:g} to 0 (RMS, full scale)"
+                    f"condition 'level' came as {level:g} dB, expected {features.QUIETEST_DB:g} to 0 (RMS, full scale)"
                 )
-            return float(value)
+            return level
         if context.prompt is None or context.prompt.n_samples == 0:
             return ORDINARY_LEVEL_DB
         mono = context.prompt.with_channels(1).samples[0][-round(4 * context.prompt.sample_rate) :]

@@ -13,6 +13,7 @@ from soundforge.errors import ConditionError
 from soundforge.interfaces import Condition, ConditionContext, ConditionerSetup
 from soundforge.nn import starter_conditions as features
 from soundforge.tempo import estimate_tempo
+from soundforge_plugins.starter.stated import is_off, stated_number
 
 MINIMUM_CONFIDENCE = 0.15
 
@@ -50,16 +51,10 @@ class Transport:
 
     def prepare(self, value: Any, context: ConditionContext) -> Beat | None:
         """`value` None = automatic; "off" switches it off; a number is a tempo in BPM."""
-        if isinstance(value, str) and value.strip().lower() in ("off", "none"):
+        if is_off(value):
             return None
-        if value is not None:
-            try:
-                value = float(value)
-            except (TypeError, ValueError, OverflowError):
-                raise ConditionError(
-                    f"condition 'transport' came as {value!r}, expected a tempo in BPM or 'off'"
-                ) from None
-        bpm = context.bpm if value is None else value
+        stated = stated_number(value, "transport", "a tempo in BPM")
+        bpm = context.bpm if stated is None else stated
         if bpm is not None:
             if not 20.0 <= bpm <= 400.0:
                 raise ConditionError(f"condition 'transport' came with {bpm:g} BPM, expected 20 to 400")
