@@ -53,7 +53,7 @@ def alternately(runs: Mapping[str, Callable[[], object]], rounds: int = 5, warm_
     """
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for index in range(-warm_up, rounds):
-        names = list(runs) if index % 2 else list(reversed(runs))
+        names = list(runs) if index % 2 else list(reversed(list(runs)))
         for name in names:
             taken = timed(runs[name])
             if index >= 0:
