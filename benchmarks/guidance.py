@@ -9,6 +9,7 @@ in turns. The last line is JSON.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from common import alternately, arguments, parse, print_result
@@ -33,7 +34,7 @@ def main() -> None:
     runtime: Any = (musicgen_runtime(options.model, options.quantize) if options.model in ("small", "medium", "large")
                     else sf.load(options.model, quantize=options.quantize).model)
     frames = round(options.seconds * runtime.codec.frame_rate_hz)
-    times = alternately({kind: lambda kind=kind: made(runtime, kind, frames) for kind in KINDS}, options.rounds)
+    times = alternately({kind: partial(made, runtime, kind, frames) for kind in KINDS}, options.rounds)
     print_result("guidance", {"model": runtime.name, "quantize": options.quantize, "frames": frames,
                               "steps_per_second": {kind: frames / times.median(kind) for kind in KINDS},
                               "guided_over_weight_1": times.ratio("guided", "weight_1"),

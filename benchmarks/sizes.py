@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -14,8 +14,10 @@ from soundforge.host import create_host
 from soundforge.interfaces import Condition, ConditionContext, LanguageModelParts, Slot, SlotWeights
 from soundforge.nn.encodec import EncodecCodec, EncodecConfig, encodec_network
 from soundforge.nn.language_model import LanguageModel, LanguageModelConfig
+from soundforge.nn.quantised_model import quantised_language_model
 from soundforge.nn.seanet import SeanetConfig
 
+M = TypeVar("M", bound=torch.nn.Module)
 SIZES = {"small": (1024, 16, 24), "medium": (1536, 24, 48), "large": (2048, 32, 48)}
 """MusicGen's: width, heads, layers."""
 
@@ -43,26 +45,41 @@ def musicgen_config(size: str = "small") -> LanguageModelConfig:
     return LanguageModelConfig(width, heads, layers, 4, 2048, cross_attention=True)
 
 
+def filled(model: M) -> M:
+    """A model built without storage, given memory and small random weights, fast."""
+    model.to_empty(device="cpu").eval().requires_grad_(False)
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if tensor.dtype == torch.uint8:
+            tensor.random_(0, 256)
+        elif name.endswith(".scale"):
+            tensor.fill_(0.003)
+        else:
+            tensor.uniform_(-0.03, 0.03)
+    return model
+
+
+def language_model(config: LanguageModelConfig, quantize: str | None = None) -> LanguageModel:
+    """In float32, or in "bfloat16", "int8", "int4"."""
+    with torch.device("meta"):
+        empty = (LanguageModel(config) if quantize in (None, "bfloat16")
+                 else quantised_language_model(config, quantize))
+    return filled(empty.to(torch.bfloat16) if quantize == "bfloat16" else empty)
+
+
 def encodec_32khz() -> EncodecCodec:
     """The shape of MusicGen's codec."""
     half = SeanetConfig(dimension=128, n_filters=64, ratios=(8, 5, 4, 4), pad_mode="constant", kernel_size=7)
     config = EncodecConfig(32_000, half, half, 4, 2048, 50.0)
     network = encodec_network(config)
     with torch.no_grad():
-        network.quantizer.codebooks.normal_()
+        network.quantizer.codebooks.normal_()  # type: ignore[operator]
     return EncodecCodec(network, config)
 
 
 def musicgen_parts(size: str = "small", quantize: str | None = None, device: str = "cpu") -> LanguageModelParts:
     """MusicGen's shape with text conditions."""
     config = musicgen_config(size)
-    lm = LanguageModel(config).eval().requires_grad_(False)
-    if quantize == "bfloat16":
-        lm.to(torch.bfloat16)
-    elif quantize is not None:
-        from soundforge.nn.quantised_model import quantise_language_model
-
-        quantise_language_model(lm, quantize)
+    lm = language_model(config, quantize)
     slot = SlotWeights(Slot("text", "text", TEXT_WIDTH, "cross"), torch.randn(config.d_model, TEXT_WIDTH) / 28,
                        torch.zeros(config.d_model))
     return LanguageModelParts(f"musicgen-{size}, random weights", lm.to(device), encodec_32khz().to(device), (slot,),

@@ -9,16 +9,15 @@ from __future__ import annotations
 import subprocess
 import time
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import torch
+from sizes import filled, language_model, musicgen_config
 
-from soundforge.nn.language_model import FusedInputs, LanguageModel, LanguageModelConfig
-from soundforge.nn.quantised_model import quantised_language_model
+from soundforge.nn.language_model import FusedInputs
 from soundforge.nn.step_bytes import bytes_per_step
 
-M = TypeVar("M", bound=torch.nn.Module)
-CONFIG = LanguageModelConfig(1024, 16, 24, 4, 2048, cross_attention=True)
+CONFIG = musicgen_config("small")
 ROWS, TEXT_LENGTH = 2, 16
 CAPACITY = 1600  # a window of 1,500, and steps beyond it that a benchmark repeats
 
@@ -33,28 +32,13 @@ class Steps(Protocol):
         """Make so many steps; the seconds they took."""
 
 
-def filled(model: M) -> M:
-    """A model built without storage, given memory and small random weights, fast."""
-    model.to_empty(device="cpu").eval().requires_grad_(False)
-    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        if tensor.dtype == torch.uint8:
-            tensor.random_(0, 256)
-        elif name.endswith(".scale"):
-            tensor.fill_(0.003)
-        else:
-            tensor.uniform_(-0.03, 0.03)
-    return model
-
-
 class Ours:
     """Args:
     kind: float32, int8, int4.
     """
 
     def __init__(self, kind: str) -> None:
-        with torch.device("meta"):
-            empty = quantised_language_model(CONFIG, kind) if kind.startswith("int") else LanguageModel(CONFIG)
-        self.lm = filled(empty)
+        self.lm = language_model(CONFIG, None if kind == "float32" else kind)
         self.lm.prepare_for_steps()
         fused = FusedInputs(cross=torch.randn(ROWS, TEXT_LENGTH, CONFIG.d_model))
         self.state = self.lm.new_state(ROWS, CAPACITY, fused)
