@@ -1,11 +1,8 @@
-"""`soundforge serve` on the offline device, in a process of its own, for tests of plugins: driven over OSC."""
+"""`soundforge serve` on the offline device, for tests of plugins: driven over OSC, one job after the other."""
 
 from __future__ import annotations
 
 import os
-import signal
-import socket
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -18,9 +15,10 @@ from soundforge.wav import read_clip
 sys.path.insert(0, str(Path(__file__).resolve().parent / "bridges"))
 
 from osc_peer import Client, Heard
+from serve_process import ServeProcess
 
 
-class Server:
+class Server(ServeProcess):
     """The process and a client.
 
     Args:
@@ -30,38 +28,18 @@ class Server:
     """
 
     def __init__(self, folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as trial:
-            trial.bind(("127.0.0.1", 0))
-            port = int(trial.getsockname()[1])
-        (folder / "settings.toml").touch()
-        variables = {**os.environ, "OMP_NUM_THREADS": "1", "SOUNDFORGE_CONFIG": str(folder / "settings.toml"),
-                     **(environment or {})}
-        self.screen = folder / "screen.txt"
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "soundforge.cli", "serve", "--offline-device", "--library", str(folder / "library"),
-             "--log", str(folder / "log.txt"), "--osc-port", str(port), *arguments],
-            stdout=self.screen.open("wb"), stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=variables)
-        self.client = Client(port)
+        super().__init__(folder, "--offline-device", *arguments, environment={**os.environ, **(environment or {})})
+        self.client = Client(self.port)
         self.names = 0
 
     def wait_until_ready(self) -> None:
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            assert self.process.poll() is None, self.screen.read_text()
-            self.client.send("/soundforge/status")
-            try:
-                address, values = self.client.receive(1.0)
-            except (TimeoutError, ConnectionError):
-                continue
-            if address == "/soundforge/status" and values[0] == "ready":
-                return
-        raise AssertionError(self.screen.read_text())
+        self.wait_until(lambda: self.client.state() == "ready", "the model is not ready")
 
     def set(self, name: str, value: Any) -> Heard:
         self.client.drain()
         return self.client.ask(f"/soundforge/{name}", value)
 
-    def printed(self) -> str:
+    def line(self) -> str:
         """What stands on its screen, in one line."""
         return " ".join(self.screen.read_text(errors="replace").split())
 
@@ -81,7 +59,7 @@ class Server:
                 continue
             if address.rpartition("/")[2] in ("done", "error", "cancelled") and values[:1] == (job,):
                 return address, values
-        raise AssertionError(f"{job} did not end:\n{self.screen.read_text()}")
+        raise AssertionError(f"{job} did not end:\n{self.printed()}")
 
     def made(self, text: str = "a b", seconds: float = 0.4) -> sf.Clip:
         address, values = self.ended(self.start(text, seconds))
@@ -94,10 +72,5 @@ class Server:
         return str(values[1])
 
     def close(self) -> None:
-        self.process.send_signal(signal.SIGINT)
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait(5)
+        self.end()
         self.client.close()

@@ -67,6 +67,13 @@ class Client:
             if heard[0] == address:
                 return heard
 
+    def state(self) -> str:
+        """The state that the server tells, empty while it does not answer."""
+        self.send("/soundforge/status")
+        with contextlib.suppress(TimeoutError, ConnectionError):  # Windows tells so when nobody listens yet
+            return str(self.until("/soundforge/status", 0.5)[1][0])
+        return ""
+
     def drain(self) -> list[Heard]:
         heard = []
         with contextlib.suppress(TimeoutError):

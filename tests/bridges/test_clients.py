@@ -10,12 +10,12 @@ import subprocess
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from needs import need
 from osc_peer import Running, running
 from session_double import MemorySession
 
@@ -26,16 +26,6 @@ from soundforge_bridges.osc.table import find
 CLIENTS = Path(__file__).resolve().parents[2] / "bridges" / "clients"
 HEADLESS = {**os.environ, "QT_QPA_PLATFORM": "offscreen", "QTWEBENGINE_DISABLE_SANDBOX": "1"}
 pytestmark = pytest.mark.rig
-
-
-def need(program: str, package: str, large: bool = False) -> None:
-    """Skip loudly without a program; in CI fail, unless it is so large that `make test` does not install it."""
-    if shutil.which(program) is None:
-        line = f"{program} is missing: sudo apt-get install -y --no-install-recommends {package}"
-        if os.environ.get("CI") and not large:
-            pytest.fail(line)
-        warnings.warn(f"a client is NOT tested: {line}", stacklevel=2)
-        pytest.skip(line)
 
 
 class QuickSession(MemorySession):
@@ -70,8 +60,7 @@ def wait_for_call(session: MemorySession, name: str, seconds: float = 15.0) -> t
 
 
 def test_shell_script(quick: QuickSession) -> None:
-    need("oscsend", "liblo-tools")
-    need("oscdump", "liblo-tools")
+    need("the shell script", "oscsend", "oscdump", packages="liblo-tools")
     script = CLIENTS / "liblo" / "capture_and_continue.sh"
     done = subprocess.run([script, "0.3", "127.0.0.1", str(quick.server.bridge.port)], capture_output=True, text=True,
                           timeout=60, check=False)
@@ -107,7 +96,7 @@ def test_ardour(quick: QuickSession, tmp_path: Path) -> None:
 
 
 def test_csound(quick: QuickSession) -> None:
-    need("csound", "csound")
+    need("the Csound file", "csound", packages="csound")
     listen = quick.server.client()
     port = listen.port
     listen.close()
@@ -135,7 +124,7 @@ def test_reaper_script_outside_reaper(quick: QuickSession) -> None:
 
 def test_touchosc_map(session: MemorySession) -> None:
     """The file is for TouchOSC's layout; what a tablet would send is sent by `oscsend`."""
-    need("oscsend", "liblo-tools")
+    need("the map for TouchOSC", "oscsend", packages="liblo-tools")
     with running(session, map_file=CLIENTS / "touchosc" / "simple.toml") as server:
         for words in (["/1/fader1", "f", "0.25"], ["/2/push10", "f", "1"], ["/2/push10", "f", "0"],
                       ["/2/push14", "f", "1"], ["/3/xy", "ff", "1", "0.5"]):
@@ -170,7 +159,7 @@ def test_bitwig_script_reads_as_javascript() -> None:
 
 
 def test_shell_script_fails_when_the_job_does(quick: QuickSession) -> None:
-    need("oscsend", "liblo-tools")
+    need("the shell script", "oscsend", "oscdump", packages="liblo-tools")
     script = CLIENTS / "liblo" / "capture_and_continue.sh"
 
     def fail(take: str, seconds: float, job: str, origin: Any = None) -> str:
@@ -184,7 +173,7 @@ def test_shell_script_fails_when_the_job_does(quick: QuickSession) -> None:
 
 
 def test_supercollider(quick: QuickSession) -> None:
-    need("sclang", "supercollider-language", large=True)
+    need("the SuperCollider file", "sclang", packages="supercollider-language", large=True)
     done = subprocess.run(["sclang", str(CLIENTS / "supercollider" / "soundforge.scd"), str(quick.server.bridge.port),
                            "0.3"], capture_output=True, text=True, timeout=120, check=False, env=HEADLESS)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -196,7 +185,7 @@ def test_supercollider(quick: QuickSession) -> None:
 
 
 def test_pure_data(quick: QuickSession) -> None:
-    need("pd", "puredata-core")
+    need("the Pure Data patch", "pd", packages="puredata-core")
     port = quick.server.bridge.port
     sends = [f"sf-connect 127.0.0.1 {port}", "sf-status bang", "sf-capture-start mine", "sf-capture-stop bang",
              "sf-continue mine 4 pd-job", "sf-generate warm\\ dub 2.5", "sf-takeover 2 8", "sf-temperature 0.75",

@@ -7,12 +7,12 @@ import os
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from needs import need_rig
 from session_double import MemorySession
 
 from soundforge import RequestError
@@ -21,7 +21,7 @@ from soundforge_bridges.jack_transport.clock import JackClock
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "rig"))
 
-from jack_server import APT_LINE, JackServer, missing_programs  # noqa: E402  scripts beside the rig's tests
+from jack_server import JackServer  # noqa: E402  a script beside the rig's tests
 
 pytestmark = pytest.mark.rig
 RATE = 48_000
@@ -53,11 +53,7 @@ with client:
 
 @pytest.fixture
 def jack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[JackServer]:
-    if missing_programs():
-        if os.environ.get("CI"):
-            pytest.fail(f"the rig is missing: {APT_LINE}")
-        warnings.warn(f"JACK transport is NOT tested: {APT_LINE}", stacklevel=2)
-        pytest.skip(APT_LINE)
+    need_rig("JACK transport")
     server = JackServer(tmp_path, period=128)
     server.start()
     for name, value in server.environment().items():

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import signal
 import statistics
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from needs import need_rig
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "rig"))
 
-from jack_server import APT_LINE, JackServer  # noqa: E402  the rig's helpers are scripts beside its tests
+from jack_server import JackServer  # noqa: E402  a script beside the rig's tests
 
 pytestmark = pytest.mark.rig
 
@@ -28,11 +26,7 @@ pytestmark = pytest.mark.rig
 @pytest.fixture
 def jack(tmp_path: Path) -> Iterator[JackServer]:
     """A server for each test: a client that ends in the wrong moment can stop one that waits for its clients."""
-    if not all(map(shutil.which, ("jackd", "jack_lsp", "jack_connect", "jack_midiseq"))):
-        if os.environ.get("CI"):
-            pytest.fail(f"the rig is missing: {APT_LINE}")
-        warnings.warn(f"MIDI with a real server is NOT tested: {APT_LINE}", stacklevel=2)
-        pytest.skip(APT_LINE)
+    need_rig("MIDI with a real server")
     # One name for all runs: a server that had to be killed keeps one of JACK's eight places until its name comes again.
     server = JackServer(tmp_path, period=64)
     server.start()

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +15,7 @@ import pytest
 import soundfile
 from goldens import find_golden
 from osc_peer import Client, Heard
+from serve_process import ServeProcess
 
 from soundforge.wav import read_info
 
@@ -73,37 +69,19 @@ class Talk:
 @contextlib.contextmanager
 def serving(model: Path, folder: Path) -> Iterator[Talk]:
     """A server with the offline device that hears a tone in bursts."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as trial:
-        trial.bind(("127.0.0.1", 0))
-        port = int(trial.getsockname()[1])
-    (folder / "settings.toml").touch()
+    folder.mkdir(exist_ok=True)
     time_axis = np.arange(48_000) / 48_000
     soundfile.write(folder / "in.wav", 0.3 * np.sin(2 * np.pi * 330 * time_axis) * (time_axis % 0.5 < 0.3), 48_000)
-    screen = (folder / "screen.txt").open("wb")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "soundforge.cli", "serve", "--model", str(model), "--offline-device", "--offline-input",
-         str(folder / "in.wav"), "--osc-port", str(port), "--library", str(folder / "library"), "--log",
-         str(folder / "log.txt")], stdout=screen, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-        env={**os.environ, "SOUNDFORGE_CONFIG": str(folder / "settings.toml"), "OMP_NUM_THREADS": "1"})
-    talk = Talk(port)
+    server = ServeProcess(folder, "--model", model, "--offline-device", "--offline-input", folder / "in.wav")
+    talk = Talk(server.port)
     try:
-        end = time.monotonic() + 120
-        state = "loading"
-        while state == "loading" and time.monotonic() < end and process.poll() is None:
-            with contextlib.suppress(AssertionError, TimeoutError, OSError):
-                state = str(talk.ask("/soundforge/status", seconds=0.5)[1][0])
-        assert state == "ready", (folder / "screen.txt").read_text()
+        server.wait_until(lambda: talk.client.state() == "ready", "the model is not ready")
         talk.ask("/soundforge/param/quantum", 0)
         talk.ask("/soundforge/param/seed", 3)
         yield talk
     finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(5)
-        screen.close()
+        talk.client.close()
+        server.end()
 
 
 def copied(case: str, folder: Path) -> Path:

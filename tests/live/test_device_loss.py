@@ -10,7 +10,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "rig"))
 
-from jack_server import JackServer, missing_programs
+from jack_server import JackServer
+from needs import need_rig
 from session_kit import TONE, Rig
 
 from soundforge.library import Library
@@ -22,8 +23,8 @@ from soundforge.live.session import Session
 pytestmark = [pytest.mark.rig, pytest.mark.slow]
 
 
-@pytest.mark.skipif(bool(missing_programs()), reason="the rig's programs are not installed")
 def test_the_sound_server_dies_and_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    need_rig("the loss of a real device")
     server = JackServer(tmp_path / "jack")
     (tmp_path / "jack").mkdir()
     for name, value in server.environment().items():

@@ -54,7 +54,7 @@ def server(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 
 def test_what_could_not_be_imported_is_told_with_its_name(server: Server) -> None:
-    assert "cannot be imported (ModuleNotFoundError" in server.printed()
+    assert "cannot be imported (ModuleNotFoundError" in server.line()
 
 
 @pytest.mark.parametrize(("mode", "what"), [
@@ -159,10 +159,10 @@ def test_listeners_hear_and_one_that_raises_is_told_of_once(server: Server, plac
     server.client.send("/soundforge/cancel", job)
     server.ended(job)
     deadline = time.monotonic() + 20
-    while "on_event raised RuntimeError: deaf from now on" not in server.printed():
-        assert time.monotonic() < deadline, server.printed()
+    while "on_event raised RuntimeError: deaf from now on" not in server.line():
+        assert time.monotonic() < deadline, server.line()
         time.sleep(0.1)
     heard = place.events.read_text().split()
     assert {"JobEvent", "ClipEvent", "ParamEvent"} <= set(heard)
     server.made()
-    assert server.printed().count("deaf from now on") == 1
+    assert server.line().count("deaf from now on") == 1

@@ -15,10 +15,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
 
 from osc_client import OscClient
+from serve_process import OFFLINE, ServeProcess
 
 from soundforge.library import Library
-
-ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="signals")]
 
@@ -26,22 +25,11 @@ CHILDREN = 3  # audio, engine, and Python's resource tracker
 BUSY = 4.0  # two seconds are promised, on a machine that does nothing else
 
 
-class Serving:
+class Serving(ServeProcess):
     """`soundforge serve` with the offline device."""
 
     def __init__(self, folder: Path) -> None:
-        self.library = folder / "library"
-        self.screen = folder / "screen.txt"
-        (folder / "none.toml").touch()
-        self._free = OscClient(1)
-        self.port = self._free._socket.getsockname()[1]
-        self._free.__exit__()
-        with self.screen.open("wb") as screen:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "soundforge.cli", "serve", "--osc-port", str(self.port), "--offline-device",
-                 "--offline-input", str(ROOT / "examples" / "loops" / "garzul_120bpm.flac"), "--library",
-                 str(self.library), "--log", str(folder / "log.txt")], stdout=screen, stderr=screen,
-                stdin=subprocess.DEVNULL, env={**os.environ, "SOUNDFORGE_CONFIG": str(folder / "none.toml")})
+        super().__init__(folder, *OFFLINE)
         self.client = OscClient(self.port)
         self.client.wait_for_server(stopped=lambda: self.process.poll() is not None)
 
@@ -59,22 +47,13 @@ class Serving:
         time.sleep(0.5)
         return children
 
-    def end(self, how: signal.Signals) -> float:
-        """Send the signal; gives the seconds until the process is gone."""
-        began = time.monotonic()
-        self.process.send_signal(how)
-        self.process.wait(30)
-        return time.monotonic() - began
-
 
 @pytest.fixture
 def serving(tmp_path: Path) -> Iterator[Serving]:
     serving = Serving(tmp_path)
     yield serving
     serving.client.__exit__()
-    if serving.process.poll() is None:
-        serving.process.kill()
-        serving.process.wait()
+    serving.end(signal.SIGKILL)
 
 
 def nothing_left(children: list[int]) -> None:

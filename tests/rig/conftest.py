@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from needs import need_rig
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from jack_server import APT_LINE, JackServer, missing_programs
-
-IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false", "no")
+from jack_server import JackServer
 
 
 @pytest.fixture(scope="session")
 def rig_programs() -> None:
     """Skips, or in CI fails, when a program of the rig is missing."""
-    missing = missing_programs()
-    if missing:
-        text = f"the rig needs {', '.join(missing)}; install with: {APT_LINE}"
-        if IN_CI:
-            pytest.fail(text, pytrace=False)
-        warnings.warn(f"tests with the real audio server are SKIPPED: {text}", stacklevel=1)
-        pytest.skip(text)
+    need_rig()
 
 
 @pytest.fixture(scope="session")

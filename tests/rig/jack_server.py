@@ -10,22 +10,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 import signal
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 from typing import IO
-
-NEEDED = ("jackd", "jack_lsp", "jack_connect", "jack_rec", "oscsend", "oscdump")
-APT_LINE = "sudo apt-get install -y --no-install-recommends jackd2 liblo-tools puredata-core"
-
-
-def missing_programs() -> list[str]:
-    """Programs of the rig that this machine lacks."""
-    return [name for name in NEEDED if shutil.which(name) is None]
-
 
 MOST_SERVERS = 8
 """JACK's registry has so many places. One whose server was killed is only given to a server of the same name, so names

@@ -1,10 +1,9 @@
-"""Real OSC clients of other people (liblo's `oscsend` and `oscdump`), and ports that are free."""
+"""Real OSC clients of other people: liblo's `oscsend` and `oscdump`."""
 
 from __future__ import annotations
 
 import re
 import shlex
-import socket
 import subprocess
 import threading
 import time
@@ -12,12 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-
-def free_udp_port() -> int:
-    """A UDP port that nobody holds now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as trial:
-        trial.bind(("127.0.0.1", 0))
-        return int(trial.getsockname()[1])
+from serve_process import free_udp_port
 
 
 def oscsend(port: int, address: str, types: str = "", *arguments: object) -> None:

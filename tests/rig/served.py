@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from osc_clients import Heard, OscDump, free_udp_port, oscsend
-
-LOOP = Path(__file__).resolve().parents[2] / "examples" / "loops" / "garzul_120bpm.flac"
-
-
-def serve_command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "soundforge.cli", "serve", *map(str, arguments)]
+from osc_clients import Heard, OscDump, oscsend
+from serve_process import ServeProcess
 
 
 class Served:
@@ -31,64 +21,36 @@ class Served:
 
     def __init__(self, folder: Path, *arguments: object, environment: Mapping[str, str] | None = None,
                  wait: float = 90.0) -> None:
-        self.port = free_udp_port()
-        self.folder = folder
-        self.library = folder / "library"
-        self._arguments = [*arguments, "--osc-port", self.port, "--library", self.library, "--log", folder / "log.txt"]
-        self._environment = {**(environment or os.environ), "SOUNDFORGE_CONFIG": str(folder / "settings.toml"),
-                             "OMP_NUM_THREADS": "1"}
-        self._wait = wait
+        self.folder, self._arguments, self._environment, self._wait = folder, arguments, environment, wait
         self.seconds_to_pong = self.seconds_to_ready = 0.0
 
     def __enter__(self) -> Served:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "settings.toml").touch()
         self.dump = OscDump().__enter__()
-        self.screen = self.folder / "screen.txt"
-        began = time.monotonic()
-        with self.screen.open("wb") as screen:
-            self.process = subprocess.Popen(serve_command(*self._arguments), stdout=screen, stderr=subprocess.STDOUT,
-                                            stdin=subprocess.DEVNULL, env=self._environment)
+        self.serving = ServeProcess(self.folder, *self._arguments, environment=self._environment)
+        self.process, self.library, self.port = self.serving.process, self.serving.library, self.serving.port
+        self.printed, self.log = self.serving.printed, self.serving.log
         try:
-            self._subscribe(began)
+            self.seconds_to_pong = self.serving.wait_until(self._subscribed, "serve does not answer", 60.0)
             if self._wait:
-                self._wait_until_ready(began)
+                self.seconds_to_ready = self.serving.wait_until(
+                    lambda: self.status().arguments[0] not in ("loading", "error"), "the model is not ready",
+                    self._wait)
         except BaseException:
             self.__exit__()
             raise
         return self
 
-    def _subscribe(self, began: float) -> None:
-        while time.monotonic() - began < 60:
-            if self.process.poll() is not None:
-                raise AssertionError(f"serve ended with {self.process.returncode}:\n{self.printed()}")
-            self.send("/soundforge/subscribe", "i", self.dump.port)
-            self.send("/soundforge/ping", "i", 1)
-            try:
-                self.dump.wait_for("/soundforge/pong", seconds=0.1)
-            except AssertionError:
-                continue
-            self.seconds_to_pong = time.monotonic() - began
-            return
-        raise AssertionError(f"serve does not answer:\n{self.printed()}")
-
-    def _wait_until_ready(self, began: float) -> None:
-        while time.monotonic() - began < self._wait:
-            state = self.status().arguments[0]
-            if state not in ("loading", "error"):
-                self.seconds_to_ready = time.monotonic() - began
-                return
-            time.sleep(0.1)
-        raise AssertionError(f"the model is not ready:\n{self.printed()}\n{self.log()}")
+    def _subscribed(self) -> bool:
+        self.send("/soundforge/subscribe", "i", self.dump.port)
+        self.send("/soundforge/ping", "i", 1)
+        try:
+            self.dump.wait_for("/soundforge/pong", seconds=0.1)
+        except AssertionError:
+            return False
+        return True
 
     def __exit__(self, *_: object) -> None:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
-            try:
-                self.process.wait(15)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait(5)
+        self.serving.end()
         self.dump.__exit__()
 
     def send(self, address: str, types: str = "", *arguments: object) -> None:
@@ -102,10 +64,3 @@ class Served:
 
     def status(self) -> Heard:
         return self.ask("/soundforge/status")
-
-    def printed(self) -> str:
-        return self.screen.read_text(errors="replace")[-3000:]
-
-    def log(self) -> str:
-        log = self.folder / "log.txt"
-        return log.read_text(errors="replace")[-5000:] if log.exists() else ""

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
-import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from needs import need
 
 from soundforge import Clip
 from soundforge.library import Library
@@ -19,15 +17,6 @@ from soundforge.requests import GenerateRequest
 
 pytestmark = pytest.mark.rig
 RATE = 48_000
-
-
-def need(program: str, package: str) -> None:
-    if shutil.which(program) is None:
-        line = f"{program} is missing: sudo apt-get install -y --no-install-recommends {package}"
-        if os.environ.get("CI"):
-            pytest.fail(line)
-        warnings.warn(f"clips in {program} are NOT tested: {line}", stacklevel=2)
-        pytest.skip(line)
 
 
 @pytest.fixture
@@ -40,7 +29,7 @@ def clip(tmp_path: Path) -> Path:
 
 
 def test_exiftool_reads_tempo_loop_texts_and_origin(clip: Path) -> None:
-    need("exiftool", "libimage-exiftool-perl")
+    need("clips in ExifTool", "exiftool", packages="libimage-exiftool-perl")
     told = subprocess.run(["exiftool", "-j", "-n", str(clip)], capture_output=True, text=True, check=True, timeout=60)
     tags = json.loads(told.stdout)[0]
     assert "Warning" not in tags and "Error" not in tags
@@ -53,7 +42,7 @@ def test_exiftool_reads_tempo_loop_texts_and_origin(clip: Path) -> None:
 
 
 def test_sox_and_libsndfile_read_the_same_samples(clip: Path, tmp_path: Path) -> None:
-    need("sox", "sox")
+    need("clips in SoX", "sox", packages="sox")
     copied = tmp_path / "copied.wav"
     subprocess.run(["sox", str(clip), str(copied)], check=True, timeout=60)
     ours, rate = soundfile.read(clip, dtype="float32")

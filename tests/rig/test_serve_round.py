@@ -12,14 +12,13 @@ import numpy as np
 import pytest
 from jack_server import JackServer
 from numpy.typing import NDArray
-from served import LOOP, Served, serve_command
+from serve_process import LOOP, OFFLINE, serve_command
+from served import Served
 
 import soundforge as sf
 from soundforge.library import Library
 
 pytestmark = [pytest.mark.rig, pytest.mark.slow]
-
-OFFLINE = ("--offline-device", "--offline-input", LOOP)
 
 
 @pytest.fixture(scope="module")
