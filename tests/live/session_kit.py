@@ -74,6 +74,17 @@ class Rig:
         assert rate == RATE
         return samples[:, 0]
 
+    def edges(self) -> tuple[float, float]:
+        """Beats at which the recorded output begins and ends to sound."""
+        loud = np.flatnonzero(np.abs(self.sound()) > 1e-3)
+        transport = self.session.transport_now()
+        return transport.beat_at(loud[0]), transport.beat_at(loud[-1])
+
+
+def off_grid(beat: float, quantum: float) -> float:
+    """How many beats a beat lies off its nearest place on the grid."""
+    return abs(beat - quantum * round(beat / quantum))
+
 
 def write_loop(folder: Path, seconds: float = 2.0, level: float = 0.3) -> Path:
     """A recording to hear: decaying noise bursts, two a second."""
