@@ -1,7 +1,8 @@
 """What a recording tells about a takeover, without asking the server: where the splice lies, and how it sounds.
 
-The recording has two channels of the same clock: what was played to the server, and what the server gave out, which
-before the splice is the first one some periods later (the monitored input), and after it is generated.
+The recording has two channels of the same clock: what was played to the server, and what the server gave out. Before
+the splice the second is the first one some periods later (the monitored input), or silent where the player hears the
+input by another way; after it, it is generated.
 """
 
 from __future__ import annotations
@@ -28,12 +29,13 @@ class Splice:
     Args:
         line: the bar line of the loop at which the generated sound was due.
         delay: by how many samples the monitored input comes late (the round trip through server and device).
-        departs: the last sample that is still the monitored input alone, and after which the crossfade begins.
-        error_ms: where the crossfade ended, against `line`.
+        departs: the last sample before the crossfade begins: still the monitored input alone, or silent.
+        error_ms: where the crossfade ended, against `line` as it is heard.
         silence_ms: the longest stretch around the splice that stays below -60 dB of the sound around it.
         jump: largest difference of neighbouring samples at the splice, as a share of the largest one elsewhere.
         flux: largest spectral flux at the splice, as a share of the largest one elsewhere.
-        level_db: generated sound against the loop.
+        level_db: generated sound against the two bars before the line.
+        step_db: the first generated bar against the last one before the line.
         phase_ms: by how much the onsets of the generated sound come late against the loop's, within half a step
             (a sixteenth note).
         phase_strength: normalised correlation of the two onset envelopes at that place.
@@ -47,6 +49,7 @@ class Splice:
     jump: float
     flux: float
     level_db: float
+    step_db: float
     phase_ms: float
     phase_strength: float
 
@@ -58,12 +61,15 @@ def find_delay(source: Sound, heard: Sound, longest: int) -> int:
     return int(np.argmax(product[:longest + 1]))
 
 
-def find_loop(source: Sound, loop: Sound) -> int:
-    """Where in `source` a round of `loop` begins (modulo its length)."""
-    part = source[:2 * len(loop)]
-    size = 1 << (len(part) + len(loop)).bit_length()
-    product = np.fft.irfft(np.fft.rfft(part, size) * np.conj(np.fft.rfft(loop, size)), size)
-    return int(np.argmax(product[:len(part) - len(loop) + 1])) % len(loop)
+def place_in(loop: Sound, part: Sound) -> int:
+    """Where in a loop that is played in rounds a part of it, one round at most, begins."""
+    n = len(loop)
+    spectrum = np.fft.rfft(loop.astype(np.float64))
+    here = np.pad(part[:n], (0, max(0, n - len(part)))).astype(np.float64)
+    window = np.pad(np.ones(min(n, len(part))), (0, max(0, n - len(part))))
+    match = np.fft.irfft(spectrum * np.conj(np.fft.rfft(here)), n)
+    energy = np.fft.irfft(np.fft.rfft(loop.astype(np.float64) ** 2) * np.conj(np.fft.rfft(window)), n)
+    return int(np.argmax(match / np.sqrt(np.maximum(energy, 1e-6 * energy.max()))))
 
 
 def departure(source: Sound, heard: Sound, delay: int, since: int) -> int:
@@ -121,31 +127,49 @@ def flux(sound: Sound) -> NDArray[np.float64]:
     return np.maximum(np.diff(np.abs(np.fft.rfft(frames, axis=1)), axis=0), 0.0).sum(axis=1)
 
 
-def analyse(recording: Sound, rate: int, loop: Sound, bpm: float, fade_ms: float, since: int, bars: int) -> Splice:
+def level(sound: Sound) -> float:
+    """Root mean square in dB."""
+    return float(10.0 * np.log10(np.mean(sound.astype(np.float64) ** 2) + 1e-20))
+
+
+def at_the_desk(source: Sound, heard: Sound, departs: int, fade: int) -> Sound:
+    """What is heard of a player who listens to the input by another way, and takes it away in the crossfade's time."""
+    gain = np.ones(len(source), np.float32)
+    gain[departs + 1:departs + 1 + fade] = np.cos(np.arange(fade) * np.pi / 2 / fade)
+    gain[departs + 1 + fade:] = 0.0
+    return source * gain + heard
+
+
+def analyse(recording: Sound, rate: int, loop: Sound, bpm: float, fade_ms: float, since: int, bars: int,
+            monitored: bool = True) -> Splice:
     """Find the splice in `recording [n, 2]`, and measure it.
 
     Args:
         loop: what was played, in rounds of whole bars.
         fade_ms: of the crossfade that ends on the line.
-        since: from here on, and for two bars at least, the monitored input is heard.
+        since: from here on, and for two bars at least, the input is heard.
         bars: of generated sound to look at.
+        monitored: the server passes its input through until it takes over.
     """
     source, heard = recording[:, 0], recording[:, 1]
-    bar = round(rate * 240.0 / bpm)
-    delay = find_delay(source[since:since + bar], heard[since:since + bar + rate // 10], rate // 10)
-    departs = departure(source, heard, delay, since + delay)
-    begin = find_loop(source[since:], loop) + since
-    ends = departs + 1 + round(fade_ms / 1000.0 * rate)
+    bar, fade = round(rate * 240.0 / bpm), round(fade_ms / 1000.0 * rate)
+    if monitored:
+        delay = find_delay(source[since:since + bar], heard[since:since + bar + rate // 10], rate // 10)
+        departs = departure(source, heard, delay, since + delay)
+    else:
+        delay, departs = 0, departure(np.zeros_like(source), heard, 0, since)
+        heard = at_the_desk(source, heard, departs, fade)
+    begin = since + delay - place_in(loop, source[since:])
+    ends = departs + 1 + fade
     line = begin + round((ends - begin) / bar) * bar
     around = slice(departs - rate // 50, ends + rate // 50)
     rest = (heard[departs - 2 * bar:around.start], heard[around.stop:ends + bars * bar - round(0.05 * rate)])
-    before, after = source[line - 2 * bar:line], heard[line:line + bars * bar]
-    late, alike = phase(before, after, rate, bpm)
-    level = 20.0 * np.log10(np.sqrt(np.mean(after ** 2) / np.mean(before ** 2)))
+    before, after = heard[line - 2 * bar:line - fade], heard[line:line + bars * bar]
+    late, alike = phase(source[line - delay - 2 * bar:line - delay], after, rate, bpm)
     return Splice(line, delay, departs, 1000.0 * (ends - line) / rate,
                   longest_silence(heard[departs - rate // 10:ends + rate // 10], rate),
                   share(heard[around], rest, lambda sound: np.abs(np.diff(sound))), share(heard[around], rest, flux),
-                  float(level), late, alike)
+                  level(after) - level(before), level(after[:bar]) - level(before[fade - bar:]), late, alike)
 
 
 def share(part: Sound, rest: tuple[Sound, ...], measure: Callable[[Sound], NDArray[Any]]) -> float:

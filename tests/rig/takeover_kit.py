@@ -24,8 +24,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
 from jack_server import JackServer
 from numpy.typing import NDArray
 from osc_client import OscClient
-from served import LOOP, Served
-from splice import Splice, analyse, find_loop
+from serve_process import LOOP
+from served import Served
+from splice import Splice, analyse, place_in
 
 from soundforge.library import Library
 
@@ -37,15 +38,23 @@ IN_PHASE_SECONDS = 0.004  # an OSC message cannot do much better; what is left i
 TRIES = 8
 
 
+def playable(bpm: float, rate: int) -> float:
+    """The tempo next to `bpm` at which four bars are whole blocks of Pure Data's: at most 0.02 % away."""
+    blocks = round(LOOP_BARS * BEATS * 60.0 / bpm * rate / PD_BLOCK)
+    return LOOP_BARS * BEATS * 60.0 * rate / (blocks * PD_BLOCK)
+
+
 def loop_at(bpm: float, rate: int, source: Path = LOOP, source_bpm: float = 120.0) -> NDArray[np.float32]:
-    """Four bars of a recorded loop, played faster or slower so that they have this tempo: mono, whole Pd blocks."""
+    """Four bars of a recorded loop, played faster or slower so that they have this (playable) tempo: mono `(n,)`."""
     samples, own = soundfile.read(source, dtype="float32", always_2d=True)
     mono = samples.mean(axis=1)[:round(LOOP_BARS * BEATS * 60.0 / source_bpm * own)]
-    made = soxr.resample(mono, own * source_bpm / bpm, rate).astype(np.float32)
+    made = soxr.resample(mono, own * bpm / source_bpm, rate).astype(np.float32)
     exact = LOOP_BARS * BEATS * 60.0 / bpm * rate
     n = round(exact)
-    if n % PD_BLOCK or n != exact:
+    if n % PD_BLOCK or abs(n - exact) > 1e-3:
         raise ValueError(f"four bars at {bpm:g} are {exact:g} samples, expected a multiple of {PD_BLOCK}")
+    if abs(len(made) - n) > PD_BLOCK:
+        raise ValueError(f"{source.name} is {len(made)} samples long at {bpm:g}, expected four bars, {n}")
     return np.pad(made, (0, max(0, n - len(made))))[:n] * np.float32(0.5 / np.abs(made).max())
 
 
@@ -92,8 +101,7 @@ def bring_in_phase(server: Served, loop: NDArray[np.float32], rate: int, bpm: fl
         take = f"phase-{bpm:g}-{number}"
         server.send("/soundforge/capture/bars", "is", 1, take)
         server.dump.wait_for("/soundforge/take", take, seconds=30)
-        heard = load_take(server, take)
-        at = find_loop(np.concatenate([loop, loop]), heard) if len(heard) <= len(loop) else 0
+        at = place_in(loop, load_take(server, take))
         off = (at + bar / 2) % bar - bar / 2  # by how much the loop is ahead of the transport
         if abs(off) < IN_PHASE_SECONDS * rate:
             return off / rate
@@ -118,8 +126,8 @@ def load_take(server: Served, take: str) -> NDArray[np.float32]:
 
 
 def take_over(server: Served, jack: JackServer, loop: NDArray[np.float32], bpm: float, bars_in: int, bars_out: int,
-              file: Path, ports: tuple[str, str], fade_ms: float = 10.0) -> Splice:
-    """One takeover, recorded and measured. The server must be in phase, with `monitor` on."""
+              file: Path, ports: tuple[str, str], fade_ms: float = 10.0, monitored: bool = True) -> Splice:
+    """One takeover, recorded and measured. The server must be in phase, with `monitor` as `monitored` says."""
     bar = BEATS * 60.0 / bpm
     job = f"over-{file.stem}"
     with recording(jack, file, *ports):
@@ -128,4 +136,4 @@ def take_over(server: Served, jack: JackServer, loop: NDArray[np.float32], bpm: 
         server.dump.wait_for("/soundforge/job/playing", job, seconds=60 + bar * (bars_in + 1))
         time.sleep(bar * bars_out + 0.2)
     sound, rate = soundfile.read(file, dtype="float32", always_2d=True)
-    return analyse(sound, rate, loop, bpm, fade_ms, rate // 2, bars_out)
+    return analyse(sound, rate, loop, bpm, fade_ms, rate // 2, bars_out, monitored)
