@@ -158,7 +158,8 @@ def latencies(settings: Settings) -> LatencyOf:
 def engine_setup(settings: Settings) -> EngineSetup:
     """The engine that the settings ask for."""
     return EngineSetup(
-        model=settings.model, device=settings.device, quantize=settings.quantize, threads=settings.threads,
+        model=settings.model, device=settings.device, quantize=settings.quantize,
+        codec_precision=settings.codec_precision, threads=settings.threads,
         plugins_dir=str(settings.plugins_dir) if settings.plugins_dir else None, no_plugin=settings.no_plugin,
         plugin_seconds=settings.plugin_seconds)
 

@@ -31,6 +31,7 @@ from soundforge.interfaces import (
     describe_slot,
 )
 from soundforge.nn.language_model import LanguageModel
+from soundforge.settings import CODEC_PRECISIONS
 
 Model = LanguageModelRuntime | GenerativeModel
 
@@ -55,9 +56,6 @@ def choose_device(name: str) -> str:
     if device.type not in ("cpu", "cuda", "mps"):
         raise SettingsError(f"device came as {name!r}, expected auto, cpu, cuda, cuda:N or mps")
     return str(device)
-
-
-CODEC_PRECISIONS = ("float32", "bfloat16")
 
 
 def load_model(host: PluginHost, name: str | os.PathLike[str], device: str, quantize: str | None,

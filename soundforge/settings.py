@@ -27,6 +27,7 @@ from soundforge.settings_values import Rule, convert, flag, integer, number, pat
 
 CLOCKS = ("internal", "midi", "link", "jack")
 DRIFT = ("auto", "on", "off")
+CODEC_PRECISIONS = ("float32", "bfloat16")
 MAX_CHANNEL = 256
 CONFIG_VARIABLE = "SOUNDFORGE_CONFIG"
 PREFIX = "SOUNDFORGE_"
@@ -75,6 +76,8 @@ class Settings:
                                        "their last name")
     device: str = _setting("auto", text(), "where the model runs: auto, cpu, cuda, cuda:1, mps")
     quantize: str | None = _setting(None, text(optional=True, choices=("int8", "int4")), "weights in int8 or int4")
+    codec_precision: str = _setting("float32", text(choices=CODEC_PRECISIONS), "in which EnCodec and DAC decode; "
+                                    "bfloat16 is faster where the processor has it")
     threads: int | None = _setting(None, integer(1, 256, optional=True), "threads of the engine; unset = chosen")
     osc_port: int = _setting(9130, integer(0, 65535), "UDP port for OSC; 0 = the system picks one")
     osc_host: str = _setting("127.0.0.1", text(), "address to listen on; 0.0.0.0 = every network")

@@ -60,6 +60,7 @@ def test_lists_in_the_environment_are_separated_by_commas(tmp_path: Path) -> Non
     ({"bpm": "fast"}, r"bpm came as 'fast'"),
     ({"clock": "sundial"}, r"clock came as 'sundial', expected one of internal, midi, link, jack"),
     ({"quantize": "int3"}, r"expected one of int8, int4"),
+    ({"codec_precision": "float16"}, r"expected one of float32, bfloat16"),
     ({"model": ""}, r"model came as '', expected a text"),
     ({"midi_in": 3}, r"midi_in came as 3, expected a list of texts"),
     ({"debug": "perhaps"}, r"debug came as 'perhaps', expected true or false"),

@@ -15,6 +15,7 @@ def bench(
     model: ModelOption = None,
     device: DeviceOption = "auto",
     quantize: Annotated[str | None, typer.Option(help="int8 or int4: weights of the network in fewer bits.")] = None,
+    codec_precision: Annotated[str, typer.Option(help="bfloat16: faster decoding of EnCodec and DAC.")] = "float32",
     seconds: Annotated[float, typer.Option(help="Seconds of audio to make in each run.")] = 8.0,
     runs: Annotated[int, typer.Option(min=1, max=100, help="Measured runs, after one that is not counted.")] = 3,
     threads: Annotated[int | None, typer.Option(min=1, max=256, help="Threads of torch (as it is set).")] = None,
@@ -26,7 +27,7 @@ def bench(
 
         torch.set_num_threads(threads)
     with busy(f"measuring {model or 'starter'}"):
-        result = measure(model or "starter", device, quantize, seconds, runs)
+        result = measure(model or "starter", device, quantize, codec_precision, seconds, runs)
     result["advice"] = advice(result)
     if json:
         print_json(result)

@@ -33,8 +33,10 @@ def advice(figures: Mapping[str, Any]) -> list[str]:
         found.append(f"{1000 * slowest:.0f} ms from a trigger to the first sound: use a quantum (the answer is "
                      "computed before the bar line), or a smaller or quantised model")
     if figures["codec_stream_rtf"] < 2.0:
+        narrow = figures["codec_has_bfloat16"] and figures["codec_precision"] == "float32"
         found.append(f"the codec decodes {figures['codec_stream_rtf']:.1f} times real time and takes that share from "
-                     "the network; a model with a smaller codec, or a GPU, helps")
+                     f"the network; {'--codec-precision bfloat16, ' if narrow else ''}a model with a smaller codec, "
+                     "or a GPU, helps")
     return found or ["nothing to do: faster than real time, and quick to answer"]
 
 

@@ -22,14 +22,15 @@ STREAM_FRAMES = 16
 """Frames that a stream decodes at a time once it flows."""
 
 
-def measure(model: str, device: str, quantize: str | None, seconds: float, runs: int) -> dict[str, Any]:
+def measure(model: str, device: str, quantize: str | None, codec_precision: str, seconds: float,
+            runs: int) -> dict[str, Any]:
     """The figures by name; each is the median over `runs`."""
     import soundforge as sf
     from soundforge.engine.model import LanguageModelRuntime
     from soundforge.machine import describe_machine, read_bandwidth
 
     began = time.perf_counter()
-    engine = sf.load(model, device=device, quantize=quantize)
+    engine = sf.load(model, device=device, quantize=quantize, codec_precision=codec_precision)
     load_seconds = time.perf_counter() - began
     with engine:
         seconds = min(seconds, engine.longest_seconds)
@@ -37,6 +38,8 @@ def measure(model: str, device: str, quantize: str | None, seconds: float, runs:
         engine.generate(TEXT, seconds=min(seconds, 1.0), seed=0)  # the first run pays for caches; it is not counted
         prompt = engine.generate(TEXT, seconds=min(8.0, engine.window_seconds), seed=0).as_waveform()
         result: dict[str, Any] = {"model": model, "device": str(engine.device), "quantize": quantize,
+                                  "codec_precision": codec_precision, "codec_has_bfloat16": hasattr(
+                                      engine.codec, "decoding_in_bfloat16"),
                                   "seconds": seconds, "runs": runs, "machine": describe_machine(),
                                   "read_bandwidth_bytes": read_bandwidth(str(engine.device)),
                                   "load_seconds": load_seconds}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -63,6 +64,9 @@ def engine_main(pipe: Connection, setup: EngineSetup) -> None:
                 message = pipe.recv()
             except (EOFError, OSError):
                 os._exit(0)
+            except BaseException as error:  # no memory to take it in: who waits for an answer gets one from the client
+                print(f"the engine cannot read a message ({error!r})", file=sys.stderr, flush=True)
+                os._exit(1)
             worker.post(message)
             if isinstance(message, QuitEngine):
                 ended.wait(QUIT_SECONDS)
@@ -91,7 +95,7 @@ def load_model(setup: EngineSetup, name: str) -> LiveModel:
     from soundforge.api import load
 
     torch.set_num_threads(choose_threads(setup.threads))
-    engine = load(name, setup.device, setup.quantize,
+    engine = load(name, setup.device, setup.quantize, codec_precision=setup.codec_precision,
                   host=_host(setup.plugins_dir, setup.no_plugin, setup.plugin_seconds))
     model = EngineModel(engine)
     model.warm_up()

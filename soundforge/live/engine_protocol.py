@@ -26,7 +26,7 @@ class EngineSetup:
 
     Args:
         model: name or folder of the first model.
-        device, quantize: as of `soundforge.load`.
+        device, quantize, codec_precision: as of `soundforge.load`.
         threads: for torch; None = chosen so that the audio process keeps a core.
         plugins_dir, no_plugin: as of `soundforge.load`.
         plugin_seconds: how long one call of a third party's plugin may take; None = for ever.
@@ -37,6 +37,7 @@ class EngineSetup:
     model: str = "starter"
     device: str = "auto"
     quantize: str | None = None
+    codec_precision: str = "float32"
     threads: int | None = None
     plugins_dir: str | None = None
     no_plugin: tuple[str, ...] = ()

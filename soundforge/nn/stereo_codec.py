@@ -54,6 +54,18 @@ class StereoCodec(CodecBase):
     def dtype(self) -> torch.dtype:
         return torch.float32
 
+    def decoding_in_bfloat16(self) -> StereoCodec:
+        """This codec around the mono one's, see `NeuralCodec.decoding_in_bfloat16`.
+
+        Raises:
+            AudioError: the mono codec decodes in float32 only.
+        """
+        narrowed = getattr(self.mono, "decoding_in_bfloat16", None)
+        if narrowed is None:
+            raise AudioError(f"the codec of both channels ({type(self.mono).__name__}) decodes in float32 only; leave "
+                             "bfloat16 out")
+        return StereoCodec(narrowed())
+
     @property
     def n_codebooks(self) -> int:
         """Codebooks of both channels together that are used unless told otherwise; may be set to an even number."""

@@ -16,7 +16,8 @@ GOOD: dict[str, Any] = {
     "trigger_seconds": {"2": 0.05, "8": 0.06},
     "prefill_seconds_per_second": 0.03, "step_seconds": 0.004, "steps_per_second": 250.0,
     "steps_needed_per_second": 50.0, "guidance_factor": 1.3, "bytes_per_step": 10**8, "limit_steps_per_second": 360.0,
-    "bandwidth_share": 0.7, "codec_encode_rtf": 50.0, "codec_decode_rtf": 20.0, "codec_stream_rtf": 15.0}
+    "bandwidth_share": 0.7, "codec_encode_rtf": 50.0, "codec_decode_rtf": 20.0, "codec_stream_rtf": 15.0,
+    "codec_precision": "float32", "codec_has_bfloat16": True}
 
 
 def test_the_figures_of_a_run_are_there_and_agree(run: Any) -> None:
@@ -39,6 +40,7 @@ def test_nothing_to_do() -> None:
     ({"real_time_factor": 0.8, "quantize": "int4", "device": "cuda"}, "smaller model"),
     ({"real_time_factor": 1.1, "bandwidth_share": 0.2}, "OMP_NUM_THREADS"),
     ({"trigger_seconds": {"8": 0.4}}, "400 ms from a trigger"), ({"codec_stream_rtf": 1.5}, "codec decodes 1.5"),
+    ({"codec_stream_rtf": 1.5}, "--codec-precision bfloat16"),
     ({"machine": {"cores": 2, "threads": 2, "load_average": 5.0}}, "busy"),
 ])
 def test_each_weakness_has_its_advice(change: dict[str, Any], words: str) -> None:
@@ -47,6 +49,11 @@ def test_each_weakness_has_its_advice(change: dict[str, Any], words: str) -> Non
 
 def test_a_quantised_model_is_not_told_to_quantise() -> None:
     assert "quantise (" not in " ".join(advice({**GOOD, "real_time_factor": 0.5, "quantize": "int8"}))
+
+
+@pytest.mark.parametrize("change", [{"codec_precision": "bfloat16"}, {"codec_has_bfloat16": False}])
+def test_bfloat16_is_advised_only_where_it_is_left(change: dict[str, Any]) -> None:
+    assert "bfloat16" not in " ".join(advice({**GOOD, "codec_stream_rtf": 1.5, **change}))
 
 
 def test_a_model_without_steps_is_shown_too() -> None:

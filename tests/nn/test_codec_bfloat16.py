@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from soundforge.errors import AudioError, SettingsError
+from soundforge.nn.stereo_codec import StereoCodec
 from soundforge.nn.streaming_codec import NeuralCodec
 
 TOLERANCE = 0.05
@@ -75,6 +76,27 @@ def test_the_codec_itself_and_its_codes_stay_as_they_are() -> None:
 def test_a_codec_that_normalises_over_time_is_refused_in_one_line() -> None:
     with pytest.raises(AudioError, match="float32 only"):
         encodec(norm="time_group_norm").decoding_in_bfloat16()
+
+
+def test_a_stereo_codec_is_its_mono_one_twice() -> None:
+    mono = encodec(n_filters=8)
+    both, narrow = StereoCodec(mono), StereoCodec(mono).decoding_in_bfloat16()
+    codes = torch.randint(mono.codebook_size, (1, both.n_codebooks, 20), generator=torch.Generator().manual_seed(2))
+    assert 0 < error(narrow.decode(codes), both.decode(codes)) < TOLERANCE
+    assert torch.equal(narrow.mono.decode(codes[:, ::2]), mono.decoding_in_bfloat16().decode(codes[:, ::2]))
+
+
+def test_a_live_engine_takes_it_from_its_settings() -> None:
+    from soundforge.app import engine_setup
+    from soundforge.live.engine_process import load_model
+    from soundforge.settings import Settings
+
+    folder = find_golden("musicgen_text")
+    assert folder is not None
+    for precision, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        setup = engine_setup(Settings(model=str(folder), codec_precision=precision, threads=1))
+        codec: Any = load_model(setup, setup.model)._engine.codec  # type: ignore[attr-defined]
+        assert next(codec.network.decoder.parameters()).dtype == dtype
 
 
 def test_it_is_asked_for_by_name() -> None:
