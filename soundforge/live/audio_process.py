@@ -27,7 +27,6 @@ from soundforge.live.audio_protocol import (
     AttachClip,
     AudioHandles,
     AudioSetup,
-    AudioStatus,
     ClipAttached,
     Command,
     DetachClip,
@@ -36,6 +35,7 @@ from soundforge.live.audio_protocol import (
     QuitAudio,
 )
 from soundforge.live.audio_sound_card import SoundCard
+from soundforge.live.audio_status import AudioStatus
 from soundforge.live.mixer import Mixer
 from soundforge.live.offline_device import OfflineDevice
 from soundforge.live.priority import raise_process

@@ -15,14 +15,8 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from soundforge.live.audio_protocol import (
-    N_VOICES,
-    NOW,
-    STREAM_VOICES,
-    AudioStatus,
-    Command,
-    Happened,
-)
+from soundforge.live.audio_protocol import N_VOICES, NOW, STREAM_VOICES, Command, Happened
+from soundforge.live.audio_status import AudioStatus
 from soundforge.live.ramp import Ramp
 from soundforge.live.ring_buffer import RecordRing, RingBuffer
 from soundforge.live.voice import State, Voice

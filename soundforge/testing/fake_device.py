@@ -13,7 +13,8 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from soundforge.live.audio_protocol import COMMAND, EVENT, NOW, STREAM_VOICES, AudioStatus, Command, Happened
+from soundforge.live.audio_protocol import COMMAND, EVENT, NOW, STREAM_VOICES, Command, Happened
+from soundforge.live.audio_status import AudioStatus
 from soundforge.live.mixer import Mixer
 from soundforge.live.ring_buffer import RecordRing, RingBuffer
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from soundforge.errors import SettingsError
-from soundforge.live.audio_protocol import COMMAND, EVENT, STREAM_VOICES, AudioStatus, Command, Happened
+from soundforge.live.audio_protocol import COMMAND, EVENT, STREAM_VOICES, Command, Happened
+from soundforge.live.audio_status import AudioStatus
 from soundforge.live.launching import plan, plan_at, replan
 from soundforge.live.mixer import Mixer
 from soundforge.live.ring_buffer import RecordRing, RingBuffer
