@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from soundforge.errors import CheckpointError
 
@@ -15,9 +16,17 @@ M = TypeVar("M", bound=nn.Module)
 _MAX_NAMES_LISTED = 40
 
 
+class _Unfilled(TorchFunctionMode):
+    """Leaves out `nn.init.normal_`, which every embedding asks for: without storage there is nothing to fill, and to do
+    that torch imports its compiler, which takes a second."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return kwargs["tensor"] if func is nn.init.normal_ else func(*args, **(kwargs or {}))
+
+
 def build_empty(factory: Callable[[], M]) -> M:
     """The module that `factory` makes, without storage, for inference; fill it with `assign_state`."""
-    with torch.device("meta"):
+    with torch.device("meta"), _Unfilled():
         module = factory()
     return module.eval().requires_grad_(False)
 
