@@ -53,7 +53,7 @@ from soundforge.live.engine_protocol import (
 )
 from soundforge.live.ring_buffer import RingBuffer
 from soundforge.live.stream_feeder import FeedingThread, StreamFeeder, StreamingResampler
-from soundforge.requests import CancelToken, SamplingParams, describe_value
+from soundforge.requests import CancelToken, GenerateRequest, SamplingParams, describe_value
 
 AHEAD_SECONDS = 4.0       # an endless job makes no more than this before it is played
 IDLE_SECONDS = 0.02       # how often a job that is held back is looked at
@@ -123,7 +123,8 @@ class Job:
             self.codes.append(np.asarray(chunk.codes))
 
     def clip(self) -> Clip:
-        request = self.continuation.request
+        asked = self.start.request
+        request = replace(self.continuation.request, seconds=asked.seconds, bars=asked.bars)
         wave = np.concatenate(self.pieces, axis=1) if self.pieces else np.zeros((self.model.channels, 0), np.float32)
         if not wave.shape[1]:
             raise JobError("nothing was generated; ask for more seconds or bars")
@@ -333,9 +334,11 @@ class EngineWorker:
             if start.begin >= 0 and start.target is not None:
                 known = prompt.opened.n_samples * start.target.rate / model.sample_rate
                 skip_samples = max(0, round(start.begin - known))
-                skip_seconds = max(0.0, (start.line - known) / start.target.rate)
+                # In whole samples of the model, so that what is left of bars has exactly theirs.
+                skipped = max(0, round((start.line - known) / start.target.rate * model.sample_rate))
+                skip_seconds = skipped / model.sample_rate
                 if not start.endless:
-                    request = replace(request, seconds=request.new_seconds + skip_seconds, bars=None)
+                    request = longer(request, skip_seconds)
             continuation = prompt.opened.continue_(
                 request, endless=start.endless, lead_samples=round(start.lead_seconds * model.sample_rate),
                 cancel=token)
@@ -399,6 +402,13 @@ class EngineWorker:
 
 def _failure(job: str, error: Exception) -> JobFailed:
     return JobFailed(job, one_line(error), cancelled=isinstance(error, CancelledError))
+
+
+def longer(request: GenerateRequest, seconds: float) -> GenerateRequest:
+    """A request for so much more sound; in bars where it came in bars, whose samples are counted, not whole frames."""
+    if request.bars is None or request.bpm is None:
+        return replace(request, seconds=request.new_seconds + seconds, bars=None)
+    return replace(request, bars=request.bars + seconds * request.bpm / 60.0 / request.beats_per_bar)
 
 
 def recorded(change: Mapping[str, Any]) -> dict[str, Any]:

@@ -281,6 +281,11 @@ class JobRunner:
                 if other.endless and not other.engine_done:
                     self._send(StopJob(other.id))
 
+    def successor(self, job: Job) -> Job | None:
+        """The continuation that took over from this one, if its sound is not over."""
+        return next((other for other in self.book if other is not job and other.kind != "generate"
+                     and not other.voice_done and (other.armed or other.sounding or other.starved)), None)
+
     def _stop(self, job: Job) -> None:
         """Fade a job's voice out now; one that never started lets go of what is in its ring (token 0)."""
         known = job.armed or job.sounding or job.starved

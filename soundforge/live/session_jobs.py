@@ -80,7 +80,7 @@ class JobPart:
         last = self._last
         if last is None:
             raise RequestError("there is no continuation yet; continue a take first")
-        return self._continue(last.take, replace(last.request, seed=None), job, origin, gain)
+        return self._continue(last.take, replace(last.request, seed=None), job, origin, gain, last.endless)
 
     def takeover(self, bars_in: int, bars_out: int, job: str, origin: object | None, gain: float = 1.0) -> str:
         if not 1 <= bars_in <= MAX_BARS or not 0 <= bars_out <= MAX_BARS:
@@ -239,6 +239,7 @@ class JobPart:
         if job.cancelled or self._takeover is not job:
             return
         capture.settled = True  # from here on the line is a sample, and no tempo moves it
+        job.request = replace(job.request, bpm=capture.bpm)  # its bars are those of the tempo that was captured
         self._room.audio.read_capture()
         self.captures.takes.flush(capture.take)
         self._room.spawn(self._prepare_takeover(job, capture), self._failing(job))
@@ -296,10 +297,11 @@ class JobPart:
             self.restore_monitor()
 
     def job_voice_ended(self, job: Job) -> None:
-        """The sound of a job is over: the input is heard again after a takeover."""
+        """The sound of a job is over: the input is heard again after a takeover, and after what took over from it."""
         if job is self._takeover:
-            self._takeover = None
-            self.restore_monitor()
+            self._takeover = self.runner.successor(job)
+            if self._takeover is None:
+                self.restore_monitor()
 
     def save(self, job: Job, finished: JobFinished) -> None:
         """A clip is complete: write it, put it on a free pad, then say so."""

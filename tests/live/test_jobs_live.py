@@ -11,8 +11,18 @@ from session_kit import RATE, off_grid, running, tone_power
 
 from soundforge.errors import RequestError
 from soundforge.live.engine_process import EngineModel, EngineSetup
-from soundforge.live.engine_protocol import ChangeRefused, EngineReady, JobFinished, StartJob, UpdateJob
+from soundforge.live.engine_protocol import (
+    ChangeRefused,
+    EngineReady,
+    FeedPrompt,
+    JobFinished,
+    OpenPrompt,
+    StartJob,
+    StreamTarget,
+    UpdateJob,
+)
 from soundforge.live.engine_worker import EngineWorker
+from soundforge.live.ring_buffer import RingBuffer
 from soundforge.requests import CancelToken, GenerateRequest, SamplingParams
 from soundforge.testing.tiny_model import tiny_engine
 from soundforge.testing.tone_engine import AMPLITUDE, tone_hz
@@ -120,3 +130,27 @@ def test_a_change_that_makes_no_sense_leaves_the_job_as_it_was() -> None:
     finished = [event for event in events if isinstance(event, JobFinished)]
     assert len(finished) == 1 and finished[0].clip.seconds == pytest.approx(1.0, abs=0.05)
     assert finished[0].clip.info["changes"][0]["sampling"]["temperature"] == 0.3
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 777, 4096])
+def test_a_takeover_s_clip_has_exactly_the_samples_of_its_bars(ahead: int) -> None:
+    """It begins before the line, somewhere within a frame; what it lacks is silence before the next line."""
+    worker, events = tiny_worker()
+    worker._load("tiny")
+    rate, ring = 48_000, RingBuffer(1 << 18, 1)
+    request = GenerateRequest(text="a", bars=1, bpm=173.0, seed=1)
+    worker.post(OpenPrompt("take", request, rate))
+    worker.post(FeedPrompt("take", np.full((rate, 1), 0.1, np.float32)))
+    worker.post(StartJob("j", request, "take", target=StreamTarget(ring.handle(), rate), begin=rate + ahead - 480,
+                         line=rate + ahead))
+    worker._read_inbox()
+    worker._start_jobs()
+    while (job := worker._most_urgent()) is not None:
+        worker._advance(job)
+    worker._feeding.stop()
+    ring.close()
+    finished = [event for event in events if isinstance(event, JobFinished)]
+    assert len(finished) == 1, events
+    clip = finished[0].clip
+    assert clip.waveform.shape[1] == round(4 * 60 / 173 * clip.sample_rate)
+    assert (clip.request.bars, clip.request.seconds) == (1, None)
