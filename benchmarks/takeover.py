@@ -78,7 +78,7 @@ def measure(jack: JackServer, folder: Path, model: str, cases: list[Case],
         latencies = () if monitored else INSIDE_THE_COMPUTER
         with Served(here, "--model", model, "--input", "system", "--output", "system", "--bpm", bpm, *latencies,
                     environment=jack.environment()) as server, looper(jack, here / "loop.wav") as played:
-            jack.connect(played, jack.wait_port("in_"))
+            jack.connect_all(played, ":in_")
             server.send("/soundforge/param/monitor", "i", int(monitored))
             for case in group:
                 left, late = bring_in_phase(server, loop, jack.rate, bpm), jack.late_cycles()

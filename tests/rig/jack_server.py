@@ -152,6 +152,12 @@ class JackServer:
             time.sleep(0.1)
         raise AssertionError(f"cannot connect {source} to {sink}: {done.stdout} {done.stderr}")
 
+    def connect_all(self, source: str, part: str) -> None:
+        """Wire one port to every port whose name contains `part`: a mono source to both sides of a stereo input."""
+        self.wait_port(part)
+        for sink in [port for port in self.ports() if part in port]:
+            self.connect(source, sink)
+
     def late_cycles(self) -> int:
         """How many cycles the server itself was late in."""
         return self.log.read_text(errors="replace").lower().count("xrun")

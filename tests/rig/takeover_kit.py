@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -24,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
 from jack_server import JackServer
 from numpy.typing import NDArray
 from osc_client import OscClient
-from serve_process import LOOP
+from serve_process import LOOP, free_udp_port
 from served import Served
 from splice import Splice, analyse, place_in
 
@@ -61,10 +62,11 @@ def loop_at(bpm: float, rate: int, source: Path = LOOP, source_bpm: float = 120.
 @contextlib.contextmanager
 def looper(jack: JackServer, file: Path) -> Iterator[str]:
     """Somebody else's program that plays the file in rounds; gives the name of its output port."""
+    quit_port = free_udp_port()
     if shutil.which("pd"):
         command = ["pd", "-nogui", "-jack", "-jackname", "sfloop", "-nojackconnect", "-nomidi", "-inchannels", "0",
-                   "-outchannels", "1", "-send", "pd dsp 1", "-send", f"sf-loop symbol {file}",
-                   str(HERE / "pd_loop.pd")]
+                   "-outchannels", "1", "-send", "pd dsp 1", "-send", f"sf-loop symbol {file}", "-send",
+                   f"sf-quit-port {quit_port}", str(HERE / "pd_loop.pd")]
         port = "sfloop:"
     else:
         command, port = [sys.executable, str(HERE / "play_loop.py"), str(file)], "loopplayer:out_1"
@@ -73,7 +75,11 @@ def looper(jack: JackServer, file: Path) -> Iterator[str]:
     try:
         yield jack.wait_port(port)
     finally:
-        process.terminate()
+        # Pure Data dies of a signal without a word to JACK, and a server that waits for its clients then stands still.
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"quit;\n", ("127.0.0.1", quit_port))
+        if command[0] != "pd":
+            process.terminate()
         process.wait(10)
 
 
