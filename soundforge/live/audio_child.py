@@ -5,6 +5,7 @@ Threading: belongs to the event loop, where nothing blocks but `end`, which is f
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
@@ -12,6 +13,8 @@ from multiprocessing.connection import Connection
 from soundforge.live import spawning
 from soundforge.live.audio_process import audio_main
 from soundforge.live.audio_protocol import AudioHandles, AudioSetup
+
+log = logging.getLogger(__name__)
 
 
 class AudioChild:
@@ -68,6 +71,10 @@ class AudioChild:
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
+            if patience:
+                log.warning("the audio process did not end within %g s and was killed", patience)
+        elif self._process.exitcode:
+            log.warning("the audio process ended with exit code %d", self._process.exitcode)
         self._close_pipe()
 
     def _close_pipe(self) -> None:

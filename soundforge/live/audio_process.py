@@ -1,4 +1,4 @@
-"""The audio process: opens the sound card and drives the mixer. `audio_sound_card` alone imports sounddevice.
+"""The audio process: opens the sound card and drives the mixer. `audio_devices` alone imports sounddevice.
 
 It is a process of its own because a callback in a process that also runs torch underruns, and because PortAudio
 may hang or abort its process when a device vanishes: then only this process is lost, and is started again.
@@ -84,6 +84,7 @@ def audio_main(pipe: Connection, setup: AudioSetup, handles: AudioHandles, posit
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     raise_process()
     device: Device | None = None
+    clips: dict[int, SharedBlock] = {}  # the callback may play them until the device is stopped
     try:
         with quiet():
             device = OfflineDevice(setup) if setup.offline else SoundCard(setup)
@@ -98,7 +99,7 @@ def audio_main(pipe: Connection, setup: AudioSetup, handles: AudioHandles, posit
         with quiet():
             device.start(mixer)
         pipe.send(device.opened)
-        _serve(pipe, device, mixer)
+        _serve(pipe, device, mixer, clips)
         _fade_out(commands)
     except SoundForgeError as error:
         _tell(pipe, DeviceFailed(str(error)))
@@ -120,9 +121,8 @@ def _make_mixer(opened: DeviceOpened, handles: AudioHandles, commands: RecordRin
                  RingBuffer(*handles.capture), streams, AudioStatus(handles.status), position)
 
 
-def _serve(pipe: Connection, device: Device, mixer: Mixer) -> None:
+def _serve(pipe: Connection, device: Device, mixer: Mixer, clips: dict[int, SharedBlock]) -> None:
     """Obey the pipe until it closes or says quit; raises DeviceError when the callback failed."""
-    blocks: dict[int, SharedBlock] = {}
     told = ""
     while True:
         if device.fault is not None:
@@ -140,13 +140,13 @@ def _serve(pipe: Connection, device: Device, mixer: Mixer) -> None:
         if isinstance(message, QuitAudio):
             return
         if isinstance(message, AttachClip):
-            blocks[message.index] = block = SharedBlock(name=message.name)
+            clips[message.index] = block = SharedBlock(name=message.name)
             mixer.clips[message.index] = block.array((message.n_samples, message.channels), np.float32)
             pipe.send(ClipAttached(message.index))
         elif isinstance(message, DetachClip):
             mixer.clips[message.index] = None
-            if message.index in blocks:
-                blocks.pop(message.index).close()
+            if message.index in clips:
+                clips.pop(message.index).close()
 
 
 def _fade_out(commands: RecordRing) -> None:

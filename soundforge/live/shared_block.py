@@ -9,6 +9,7 @@ Threading: creating, attaching and closing allocate and may block; never in the 
 
 from __future__ import annotations
 
+import math
 import platform
 import threading
 from collections.abc import Callable
@@ -66,15 +67,20 @@ class SharedBlock:
         self.name = self._memory.name
 
     def array(self, shape: tuple[int, ...], dtype: Any, offset: int = 0) -> NDArray[Any]:
-        """A view of the block; it must not be used after `close`."""
+        """A view of the block, which keeps the memory mapped for as long as it lives, `close` or not.
+
+        Not `np.ndarray(buffer=...)`: that does not say to the mapping that it looks at it, and whoever uses the view
+        after the mapping is gone ends the process.
+        """
         assert self._memory is not None, "the block is closed"
-        return np.ndarray(shape, dtype, buffer=self._memory.buf, offset=offset)
+        buffer = self._memory.buf
+        assert buffer is not None
+        return np.frombuffer(buffer, dtype, math.prod(shape), offset).reshape(shape)
 
     def close(self) -> None:
         """Give the block up, and unlink it when this process made it. Safe to call twice.
 
-        Views must have been dropped; one that is still held keeps the mapping until it goes, which only the
-        owner of the view can help.
+        A view that is still held keeps the mapping until it goes.
         """
         memory, self._memory = self._memory, None
         if memory is None:

@@ -60,13 +60,13 @@ def test_a_device_that_ran_is_opened_again_and_one_that_does_not_open_gives_way_
     time.now += RETRY_SECONDS + 1
     assert not watch.replace(was_open=True), "it ran for a while: again at once"
     watch.started(0)
-    assert watch.replace(was_open=False) and watch.standing_in
+    assert (watch.replace(was_open=False), watch.standing_in) == (True, True)
     watch.started(0)
     time.now += RETRY_SECONDS - 0.1
     assert not watch.try_again()
     time.now += 0.2
     assert watch.try_again()
-    assert not watch.replace(was_open=True) and not watch.standing_in, "the device is tried again"
+    assert (watch.replace(was_open=True), watch.standing_in) == (False, False), "the device is tried again"
     assert not watch.try_again(), "it is no stand-in"
 
 

@@ -1,0 +1,102 @@
+"""The audio process at its end: the sound fades out, the process ends by itself, the sound server loses nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "rig"))
+
+from jack_server import JackServer
+from needs import need_rig
+
+from soundforge.live.audio_client import AudioClient
+from soundforge.live.audio_protocol import NOW, STREAM_VOICES, AudioSetup
+
+pytestmark = pytest.mark.slow
+
+SINE = 0.3 * np.sin(2 * np.pi * 440 * np.arange(48_000) / 48_000).astype(np.float32)[:, None].repeat(2, axis=1)
+
+
+async def play_and_leave(setup: AudioSetup) -> None:
+    """Start, loop a clip, and stop while it sounds."""
+    troubles: list[str] = []
+    client = AudioClient(setup, on_capture=lambda position, samples: None, on_happened=lambda *event: None,
+                         on_device=lambda opened: None, on_trouble=troubles.append)
+    await client.start()
+    try:
+        assert not client.standing_in, troubles
+        client.play_clip(STREAM_VOICES, 1, NOW, await client.attach(SINE), 0, 1.0, True)
+        end = time.monotonic() + 10
+        while not client.status.playing:
+            assert time.monotonic() < end
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)
+    finally:
+        await client.stop()
+    assert not troubles
+
+
+def ended_well(log: pytest.LogCaptureFixture) -> bool:
+    """Nothing was said of a process that was killed, or ended with an exit code."""
+    return not [line for line in log.messages if "the audio process" in line]
+
+
+def test_a_clip_that_sounds_fades_out_and_the_process_ends_by_itself(tmp_path: Path,
+                                                                     caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(play_and_leave(AudioSetup(offline=True, offline_output=str(tmp_path / "out.wav"))))
+    assert ended_well(caplog)
+    sound, _ = soundfile.read(tmp_path / "out.wav", dtype="float32")
+    assert np.abs(sound).max() > 0.25
+    assert np.abs(sound[-64:]).max() < 0.01, "it fades out"
+
+
+@pytest.mark.rig
+@pytest.mark.parametrize("drift", ["auto", "on"], ids=["one stream", "two streams"])
+def test_a_sound_server_is_left_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drift: str,
+                                          caplog: pytest.LogCaptureFixture) -> None:
+    """A server that waits for its clients would stand still for one that went without a word."""
+    need_rig("leaving a real audio server")
+    server = JackServer(tmp_path / "jack")
+    server.start()
+    try:
+        for name, value in server.environment().items():
+            monkeypatch.setenv(name, value)
+        server.wait_port("loopback:playback_1")
+        before = server.ports()
+        for _ in range(2):
+            with caplog.at_level(logging.WARNING):
+                asyncio.run(play_and_leave(AudioSetup(input="loopback", output="loopback", drift=drift)))
+            assert ended_well(caplog)
+            assert server.ports() == before, "it answers, and nobody is left in it"
+    finally:
+        server.stop()
+
+
+VIEW = """
+import numpy as np
+from soundforge.live.shared_block import SharedBlock
+block = SharedBlock(4096)
+view, other = block.array((10, 10), np.float32, 512), SharedBlock(name=block.name)
+view[...] = 3.0
+there = other.array((10, 10), np.float32, 512)
+del other
+block.close()
+print(float(view.sum() + there.sum()))
+"""
+
+
+def test_whoever_looks_at_shared_memory_keeps_it() -> None:
+    """In a process of its own: what is tested for is the end of the process."""
+    done = subprocess.run([sys.executable, "-c", VIEW], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) == 600.0
