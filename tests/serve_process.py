@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 LOOP = Path(__file__).resolve().parents[1] / "examples" / "loops" / "garzul_120bpm.flac"
@@ -36,6 +36,8 @@ class ServeProcess:
         environment: of the process, in place of ours.
     """
 
+    command: Sequence[str] = serve_command()
+
     def __init__(self, folder: Path, *arguments: object, environment: Mapping[str, str] | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.library, self.screen = folder, folder / "library", folder / "screen.txt"
@@ -43,8 +45,8 @@ class ServeProcess:
         (folder / "settings.toml").touch()
         variables = {**(environment or os.environ), "SOUNDFORGE_CONFIG": str(folder / "settings.toml"),
                      "OMP_NUM_THREADS": "1"}
-        line = serve_command(*arguments, "--osc-port", self.port, "--library", self.library, "--log",
-                             folder / "log.txt")
+        line = [*self.command, *map(str, (*arguments, "--osc-port", self.port, "--library", self.library, "--log",
+                                          folder / "log.txt"))]
         self.began = time.monotonic()
         with self.screen.open("wb") as screen:
             self.process = subprocess.Popen(line, stdout=screen, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,

@@ -1,9 +1,10 @@
-"""The audio process at its end: the sound fades out, the process ends by itself, the sound server loses nobody."""
+"""The end: the sound fades out, processes end by themselves, a sound server loses nobody, a hanging driver is left."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "rig"))
 
 from jack_server import JackServer
 from needs import need_rig
+from serve_process import OFFLINE, ServeProcess
 
 from soundforge.live.audio_client import AudioClient
 from soundforge.live.audio_protocol import NOW, STREAM_VOICES, AudioSetup
@@ -79,6 +81,58 @@ def test_a_sound_server_is_left_as_it_was(tmp_path: Path, monkeypatch: pytest.Mo
             assert ended_well(caplog)
             assert server.ports() == before, "it answers, and nobody is left in it"
     finally:
+        server.stop()
+
+
+WATCHED = """
+import importlib
+importlib.import_module("soundforge.cli.serve").END_SECONDS = 2.0
+importlib.import_module("soundforge.cli").main()
+"""
+
+
+class Watched(ServeProcess):
+    """`soundforge serve` that gives drivers two seconds instead of twelve."""
+
+    command = (sys.executable, "-c", WATCHED, "serve")
+
+
+def running(pid: int) -> bool:
+    """Not gone, and no zombie that waits for its new parent."""
+    state = Path(f"/proc/{pid}/stat")
+    try:
+        return state.read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.rig
+def test_a_midi_driver_that_hangs_with_the_interpreters_lock_does_not_keep_serve(tmp_path: Path) -> None:
+    """python-rtmidi closes its ports with the interpreter's lock held, and waits for a JACK server that stands still:
+    nothing of ours could run any more to end the process, but the watch that needs no interpreter."""
+    need_rig("a MIDI driver that hangs")
+    server = JackServer(tmp_path / "jack")
+    server.start()
+    serve = Watched(tmp_path / "serve", *OFFLINE, environment={
+        **server.environment(), "MIDO_BACKEND": "mido.backends.rtmidi/UNIX_JACK"})
+    try:
+        server.wait_port("SoundForge")
+        serve.wait_until(lambda: "sound:" in serve.printed(), "it does not start")
+        listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(serve.process.pid)], capture_output=True, text=True,
+                                check=True)
+        children = [int(word) for word in listed.stdout.split()]
+        assert len(children) >= 2
+        assert server.process is not None
+        server.process.send_signal(signal.SIGSTOP)
+        assert 2.0 <= serve.end() < 6.0
+        assert serve.process.returncode == 1
+        end = time.monotonic() + 10
+        while any(map(running, children)):
+            assert time.monotonic() < end, "a child is left"
+            time.sleep(0.05)
+    finally:
+        serve.end(signal.SIGKILL)
+        server.kill()  # it would wait for the client that is gone
         server.stop()
 
 
