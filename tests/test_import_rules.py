@@ -24,6 +24,7 @@ FIRST_ROW = ("soundforge.errors", "soundforge.audio", "soundforge.requests", "so
              "soundforge.tasks")
 CONTRACT = ("soundforge.interfaces", "soundforge.hookspecs")
 HOST = ("soundforge.plugin_manager", "soundforge.registry", "soundforge.host")
+API = ("soundforge.api", "soundforge.loaded_engine", "soundforge.model_streams", "soundforge.shared_host")
 PLUGINS, BRIDGES = "soundforge_plugins", "soundforge_bridges"
 
 
@@ -51,21 +52,21 @@ class Layer:
 LAYERS = (
     Layer("values, settings, library", FIRST_ROW,
           (*HEAVY, "pluggy", "sounddevice", "mido", "pythonosc", *CONTRACT, *HOST, "soundforge.nn", "soundforge.engine",
-           "soundforge.checkpoints", "soundforge.live", "soundforge.api", "soundforge.app", "soundforge.cli", PLUGINS,
+           "soundforge.checkpoints", "soundforge.live", *API, "soundforge.app", "soundforge.cli", PLUGINS,
            BRIDGES)),
     Layer("contract and plugin host", (*CONTRACT, *HOST),
-          (*HEAVY, "sounddevice", "soundforge.nn", "soundforge.engine", "soundforge.live", "soundforge.api",
+          (*HEAVY, "sounddevice", "soundforge.nn", "soundforge.engine", "soundforge.live", *API,
            "soundforge.app", "soundforge.cli", PLUGINS, BRIDGES), except_for=HOST),
     Layer("networks", ("soundforge.nn",),
           # not the contract's values: codecs built from nn give `soundforge.interfaces.EncodedAudio`
           ("pluggy", "sounddevice", "mido", "pythonosc", "soundforge.hookspecs", *HOST, "soundforge.engine",
-           "soundforge.checkpoints", "soundforge.live", "soundforge.api", "soundforge.app", "soundforge.cli", PLUGINS,
+           "soundforge.checkpoints", "soundforge.live", *API, "soundforge.app", "soundforge.cli", PLUGINS,
            BRIDGES)),
     Layer("engine", ("soundforge.engine",),
-          ("pluggy", "sounddevice", "mido", "pythonosc", *HOST, "soundforge.live", "soundforge.api", "soundforge.app",
+          ("pluggy", "sounddevice", "mido", "pythonosc", *HOST, "soundforge.live", *API, "soundforge.app",
            "soundforge.cli", PLUGINS, BRIDGES)),
     Layer("checkpoints", ("soundforge.checkpoints",),
-          ("pluggy", "sounddevice", "mido", "pythonosc", *HOST, "soundforge.live", "soundforge.api", "soundforge.app",
+          ("pluggy", "sounddevice", "mido", "pythonosc", *HOST, "soundforge.live", *API, "soundforge.app",
            "soundforge.cli", PLUGINS, BRIDGES)),
     Layer("live", ("soundforge.live",),
           ("pythonosc", "mido", "soundforge.cli", "soundforge.app", PLUGINS, BRIDGES)),
@@ -73,7 +74,7 @@ LAYERS = (
           ("sounddevice", "mido", "pythonosc", "soundforge.engine", "soundforge.live", "soundforge.app",
            "soundforge.cli", BRIDGES)),
     Layer("bridges", (BRIDGES,),
-          (*HEAVY, "sounddevice", "soundforge.nn", "soundforge.engine", "soundforge.checkpoints", "soundforge.api",
+          (*HEAVY, "sounddevice", "soundforge.nn", "soundforge.engine", "soundforge.checkpoints", *API,
            "soundforge.cli", PLUGINS)),
 )
 
