@@ -12,13 +12,11 @@ import pytest
 from goldens import find_golden
 from hypothesis import HealthCheck, settings
 
-IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false", "no")
-
 # No deadline: the first draw of a text builds a table for a second, and CI machines pause.
 settings.register_profile("quick", max_examples=40, deadline=None,
                           suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+settings.register_profile("glance", settings.get_profile("quick"), max_examples=10)
 settings.register_profile("thorough", settings.get_profile("quick"), max_examples=1000)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 @pytest.fixture
@@ -47,6 +45,20 @@ SLOW_MODULES = {
     "test_blending", "test_morph", "test_plugin_conditions", "test_plugin_page", "test_pytest_plugin",
     "test_written_notes", "test_plugin_command", "test_session", "test_streaming_layers",
 }
+
+
+def in_a_hurry(config: pytest.Config) -> bool:
+    """Whether only the fast tests were asked for."""
+    return "not slow" in config.getoption("markexpr")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("glance" if in_a_hurry(config) else "quick"))
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Slow modules are not even read in a hurry: to import all and then leave them out takes seconds."""
+    return True if collection_path.stem in SLOW_MODULES and in_a_hurry(config) else None
 
 
 @pytest.hookimpl(tryfirst=True)

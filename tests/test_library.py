@@ -182,6 +182,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_kill_in_the_middle_of_a_write(tmp_path: Path) -> None:
     """SIGKILL at a moment when a temporary file stands there: nothing under a final name may ever be half."""
     caught_writing = 0

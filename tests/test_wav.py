@@ -275,7 +275,7 @@ def test_every_truncation_is_an_error(tmp_path: Path) -> None:
             read_clip(tmp_path / "cut.wav")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=4 * settings.default.max_examples)
 @given(data=st.data())
 def test_damage_gives_a_clip_or_an_audio_error(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     folder = tmp_path_factory.mktemp("damage")

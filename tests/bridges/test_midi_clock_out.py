@@ -78,6 +78,7 @@ def test_our_follower_understands_it(bpm: float, later: float, beat: float) -> N
     assert last.beat == pytest.approx(second.beat_at(last.at_seconds), abs=0.01)
 
 
+@pytest.mark.slow
 def test_the_thread_is_on_time() -> None:
     """Measured against the timeline, at a tempo of 300: the median late by less than a millisecond."""
     timeline = at(300.0, beat=0.0, seconds=time.perf_counter())

@@ -86,7 +86,7 @@ def test_whatever_is_played_gives_a_map(messages: list[Any]) -> None:
 
 def test_the_bridge_learns_writes_and_plays_on(session: MemorySession, tmp_path: Path,
                                                monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learning_module, "LEARN_SECONDS", 0.05)
+    monkeypatch.setattr(learning_module, "LEARN_SECONDS", 0.02)
     system, lines, path = System("keys in"), [], tmp_path / "sub" / "map.toml"
 
     async def scenario() -> None:

@@ -54,7 +54,7 @@ def served() -> Iterator[tuple[dict[str, bytes], str]]:
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield files, f"http://127.0.0.1:{server.server_address[1]}"
     server.shutdown()

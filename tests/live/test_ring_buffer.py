@@ -139,6 +139,7 @@ def _write_until(handle: tuple[int, int, str], total: int, die_at: int) -> None:
     ring.close()
 
 
+@pytest.mark.slow
 def test_two_processes_and_a_writer_that_dies() -> None:
     """A second writer goes on where the killed one stopped; the reader sees every sample once, in order."""
     import time

@@ -76,7 +76,7 @@ def test_waveforms_of_any_rate_and_channels_are_taken(stereo: StereoCodec) -> No
 
 @CASE
 @given(sizes=st.lists(st.integers(1, 4000), min_size=1, max_size=5))
-@settings(max_examples=10)
+@settings(max_examples=settings.default.max_examples // 4)
 def test_streams_equal_one_shot_for_any_cutting(golden: Path, sizes: list[int]) -> None:
     stereo = StereoCodec(load_codec_folder(golden / "compression_state_dict.bin"))
     wave = _noise(sum(sizes), batch=2)
