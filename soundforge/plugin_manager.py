@@ -1,4 +1,4 @@
-"""Finding and registering plugins: entry points, one-file plugins, checks, and the provenance report.
+"""Registering plugins: checks, what each provides, and the provenance report. Finding them: `plugin_finding`.
 
 A plugin that fails is recorded with its name, version and reason, and the rest works on. All of this happens
 at set-up; no hook is called in the step loop or the audio callback. Importing this module imports no torch.
@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import difflib
 import functools
-import importlib.util
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,12 +22,12 @@ from typing import Any
 import pluggy
 
 from soundforge import hookspecs
-from soundforge.errors import PluginError, SettingsError
+from soundforge.errors import PluginError
 from soundforge.interfaces import CONTRACT_VERSION
+from soundforge.plugin_finding import Found, installed_plugins, plugins_in_folder
 from soundforge.registry import Origin, Registries
 from soundforge.requests import Event
 
-ENTRY_POINT_GROUP = "soundforge"
 PLUGINS_VARIABLE = "SOUNDFORGE_PLUGINS"
 TRACE_VARIABLE = "SOUNDFORGE_TRACE_PLUGINS"
 
@@ -81,61 +79,20 @@ class PluginManager:
         if os.environ.get(TRACE_VARIABLE):
             self._pm.add_hookcall_monitoring(before=_trace_before, after=_trace_after)
         if load_entry_points:
-            self._load_entry_points()
+            self._take(installed_plugins(self._wanted, self._known))
         if plugins_dir is not None:
-            self._load_folder(plugins_dir)
+            self._take(plugins_in_folder(plugins_dir, self._disabled, self._known))
         if load_entry_points:
             self._tell_unknown()
 
     # --- loading --------------------------------------------------------------------------------------------
 
-    def _load_entry_points(self) -> None:
-        found = sorted(metadata.entry_points(group=ENTRY_POINT_GROUP), key=_builtin_first)
-        seen: set[tuple[str, str, str]] = set()
-        known = self._known
-        for entry in found:
-            distribution = entry.dist.name if entry.dist else ""
-            version = entry.dist.version if entry.dist else ""
-            # An editable install can be listed twice by the same metadata; that is no conflict.
-            if (entry.name, entry.value, distribution) in seen:
-                continue
-            seen.add((entry.name, entry.value, distribution))
-            known |= {entry.name, distribution}
-            if {entry.name, distribution} & self._disabled or not self._wanted(entry.name, distribution):
-                continue
-            origin = Origin(entry.name, distribution, version)
-            try:
-                module = entry.load()
-            # A plugin's import may fail in any way at all, SystemExit included; it is recorded, not hidden.
-            except (Exception, SystemExit) as error:
-                self._fail(origin, f"cannot be imported ({type(error).__name__}: {error})")
-                continue
-            self.register(module, origin)
-
-    def _load_folder(self, folder: Path) -> None:
-        if not folder.is_dir():
-            raise SettingsError(f"--plugins-dir came as {str(folder)!r}, which is no folder; give one with *.py files")
-        for path in sorted(folder.glob("*.py")):
-            self._known.add(path.stem)
-            # A plugin's tests often lie beside it; they are no plugins.
-            if path.stem in (*self._disabled, "conftest", "setup") or path.stem.startswith(("_", "test_")):
-                continue
-            origin = Origin(path.stem, str(path.name))
-            module_name = f"soundforge_plugin_file_{path.stem}"
-            spec = importlib.util.spec_from_file_location(module_name, path)
-            if spec is None or spec.loader is None:
-                self._fail(origin, "cannot be imported as a Python file")
-                continue
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[module_name] = module  # dataclasses and pickling look the module up by name
-            try:
-                spec.loader.exec_module(module)
-            except (Exception, SystemExit) as error:
-                del sys.modules[module_name]
-                self._fail(origin, f"cannot be imported ({type(error).__name__}: {error})")
-                continue
-            version = str(getattr(module, "__version__", ""))
-            self.register(module, Origin(path.stem, path.name, version))
+    def _take(self, found: Iterable[Found]) -> None:
+        for one in found:
+            if one.plugin is None:
+                self._fail(one.origin, one.error)
+            else:
+                self.register(one.plugin, one.origin)
 
     def _tell_unknown(self) -> None:
         """A slip of the finger in --no-plugin would leave a plugin in that somebody wants out."""
@@ -145,7 +102,8 @@ class PluginManager:
             self._fail(Origin(name), f"is named by --no-plugin, but no plugin is called that{hint}")
 
     def _wanted(self, name: str, distribution: str) -> bool:
-        return self.limited_to is None or name in self.limited_to or distribution in self.limited_to
+        names = {name, distribution}
+        return not names & self._disabled and (self.limited_to is None or bool(names & self.limited_to))
 
     def _fail(self, origin: Origin, what: str) -> None:
         self._failures.append(PluginInfo(origin.plugin, origin.distribution, origin.version, error=what))
@@ -239,12 +197,6 @@ def _limit(only: Sequence[str] | None) -> frozenset[str] | None:
         return frozenset(only)
     value = os.environ.get(PLUGINS_VARIABLE)
     return None if value is None else frozenset(part.strip() for part in value.split(",") if part.strip())
-
-
-def _builtin_first(entry: metadata.EntryPoint) -> tuple[bool, str, str]:
-    """Built-ins are registered first, so that in a conflict of names the newcomer is the one refused."""
-    distribution = entry.dist.name if entry.dist else ""
-    return distribution != "soundforge", distribution, entry.name
 
 
 def _trace_before(hook_name: str, hook_impls: Sequence[Any], kwargs: Any) -> None:

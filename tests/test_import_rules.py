@@ -23,7 +23,7 @@ FIRST_ROW = ("soundforge.errors", "soundforge.audio", "soundforge.requests", "so
              "soundforge.wav_record", "soundforge.wav_riff", "soundforge.version", "soundforge.logfile",
              "soundforge.tasks")
 CONTRACT = ("soundforge.interfaces", "soundforge.hookspecs")
-HOST = ("soundforge.plugin_manager", "soundforge.registry", "soundforge.host")
+HOST = ("soundforge.plugin_manager", "soundforge.plugin_finding", "soundforge.registry", "soundforge.host")
 API = ("soundforge.api", "soundforge.loaded_engine", "soundforge.model_streams", "soundforge.shared_host")
 PLUGINS, BRIDGES = "soundforge_plugins", "soundforge_bridges"
 

@@ -15,7 +15,7 @@ from importlib import metadata
 
 from soundforge.errors import InputError
 from soundforge.interfaces import CONTRACT_VERSION
-from soundforge.plugin_manager import ENTRY_POINT_GROUP
+from soundforge.plugin_finding import ENTRY_POINT_GROUP
 from soundforge.testing.asserting import require
 
 HEAVY_MODULES = ("torch", "transformers", "sounddevice", "mido", "pythonosc", "scipy", "matplotlib", "huggingface_hub")
