@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from soundforge.cli.library_files import LibraryOption, delete, show_list
+from soundforge.cli.library_files import add_library_commands
 from soundforge.cli.output import JsonFlag, console, print_json
 
 app = typer.Typer(no_args_is_help=True, help="Look into clips; list and delete those of the library.")
@@ -40,17 +40,7 @@ def info(file: Annotated[Path, typer.Argument(metavar="FILE", help="A WAV that S
         console.print("SoundForge did not write this file, or another program dropped its record.")
 
 
-@app.command("list")
-def list_(library: LibraryOption = None, json: JsonFlag = False) -> None:
-    """List the library's clips, oldest first."""
-    show_list("clip", library, json)
-
-
-@app.command("delete")
-def delete_(names: Annotated[list[str], typer.Argument(metavar="ID", help="Clips to delete.")],
-            library: LibraryOption = None) -> None:
-    """Delete clips and their files."""
-    delete("clip", names, library)
+add_library_commands(app, "clip")
 
 
 def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:

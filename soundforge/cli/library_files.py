@@ -1,4 +1,4 @@
-"""What `soundforge take` and `soundforge clip` share: the library's folder, its lists, and deleting."""
+"""What `soundforge take` and `soundforge clip` share: the library's folder, and the commands `list` and `delete`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,26 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from soundforge.cli.output import console, print_json
+from soundforge.cli.output import JsonFlag, console, print_json
 from soundforge.library import Kind, Library
 from soundforge.settings import load_settings
 
 LibraryOption = Annotated[Path | None, typer.Option("--library", metavar="DIR", help=(
     "Folder with takes and clips (the one of `soundforge serve`)."))]
+
+NamesArgument = Annotated[list[str], typer.Argument(metavar="ID", help="What to delete.")]
+
+
+def add_library_commands(app: typer.Typer, kind: Kind) -> None:
+    """Give a group of commands `list` and `delete` for takes or clips."""
+
+    @app.command("list", help=f"List the library's {kind}s, oldest first.")
+    def list_(library: LibraryOption = None, json: JsonFlag = False) -> None:
+        show_list(kind, library, json)
+
+    @app.command("delete", help=f"Delete {kind}s and their files.")
+    def delete_(names: NamesArgument, library: LibraryOption = None) -> None:
+        delete(kind, names, library)
 
 
 def open_library(folder: Path | None) -> Library:

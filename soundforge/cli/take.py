@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from soundforge.audio import read
-from soundforge.cli.library_files import LibraryOption, delete, open_library, show_list
-from soundforge.cli.output import JsonFlag, console
+from soundforge.cli.library_files import LibraryOption, add_library_commands, open_library
+from soundforge.cli.output import console
 from soundforge.errors import AudioError, LibraryError, RequestError
 from soundforge.library import Library
 from soundforge.library_ids import MAX_ID_CHARACTERS, check_id
@@ -44,17 +44,7 @@ def import_(files: Annotated[list[Path], typer.Argument(metavar="FILE", help="WA
                       markup=False)
 
 
-@app.command("list")
-def list_(library: LibraryOption = None, json: JsonFlag = False) -> None:
-    """List the takes, oldest first."""
-    show_list("take", library, json)
-
-
-@app.command("delete")
-def delete_(names: Annotated[list[str], typer.Argument(metavar="ID", help="Takes to delete.")],
-            library: LibraryOption = None) -> None:
-    """Delete takes and their files."""
-    delete("take", names, library)
+add_library_commands(app, "take")
 
 
 def as_take(file: Path, bpm: float | None) -> Take:
