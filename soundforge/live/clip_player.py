@@ -37,7 +37,7 @@ class Playing:
     index: int
     launch: Launch
     started: bool = False
-    stopping: bool = False
+    stops_at: int | None = None
 
 
 class ClipPlayer:
@@ -77,12 +77,12 @@ class ClipPlayer:
         index = await self._index(clip)
         if clip in self._unwanted:
             return  # stopped while it was being loaded
-        launch = self._launch()
-        if retrigger:
-            self._stop_at(clip, launch.at)
         voice = next((v for v in range(STREAM_VOICES, N_VOICES) if v not in self._voices), None)
         if voice is None:
             raise RequestError(f"all {N_VOICES - STREAM_VOICES} clip voices play already; stop one first")
+        launch = self._launch()
+        if retrigger:
+            self._stop_at(clip, launch.at)
         playing = self._voices[voice] = Playing(clip, voice, self._next_token(), index, launch)
         self._audio.play_clip(voice, playing.token, launch.at, index, 0, gain, loop)
 
@@ -99,11 +99,7 @@ class ClipPlayer:
         """Stop every voice that plays a clip now or at the next launch position, and one that is about to."""
         if clip in self._loading:
             self._unwanted.add(clip)
-        if on_grid:
-            self._stop_at(clip, self._launch().at)
-            return
-        for playing in self._of(clip):
-            self._audio.stop_voice(playing.voice, playing.token, NOW, self._fade())
+        self._stop_at(clip, self._launch().at if on_grid else NOW)
 
     def stop_all(self) -> None:
         for clip in self.playing | set(self._loading):
@@ -143,10 +139,12 @@ class ClipPlayer:
     # --- inside ---
 
     def _stop_at(self, clip: str, at: int, only_stopping: bool = False) -> None:
-        """Stop the voices of a clip that have started, or those of them that are to stop anyway, at a position."""
+        """Stop the voices of a clip at a position, those that stop earlier excepted; or move the stop of those that are
+        to stop anyway."""
         for playing in self._of(clip):
-            if playing.stopping or not only_stopping:
-                playing.stopping = True
+            stops_at = playing.stops_at
+            if (stops_at not in (None, NOW, at)) if only_stopping else (stops_at is None or at < stops_at):
+                playing.stops_at = at
                 self._audio.stop_voice(playing.voice, playing.token, at, self._fade())
 
     def _of(self, clip: str) -> list[Playing]:

@@ -9,8 +9,8 @@ Threading: all methods belong to the event loop and never block; events are deli
 from __future__ import annotations
 
 import asyncio
+import logging
 import multiprocessing
-import queue
 import signal
 import threading
 from collections.abc import Callable
@@ -19,11 +19,14 @@ from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
 from soundforge.live import spawning
+from soundforge.live.engine_inbox import EngineInbox
 from soundforge.live.engine_process import engine_main
 from soundforge.live.engine_protocol import EngineFailed, EngineLost, EngineReady, EngineSetup, LoadModel, QuitEngine
 from soundforge.live.engine_worker import EngineWorker
 
 OnEvent = Callable[[object], None]
+
+log = logging.getLogger(__name__)
 
 FIRST_BACKOFF_SECONDS = 0.1
 MAX_BACKOFF_SECONDS = 30.0
@@ -88,7 +91,7 @@ class LocalEngine:
         self._on_event: OnEvent = lambda event: None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process: Any = None
-        self._outbox: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self._outbox = EngineInbox()
         self._stopping = False
         self._wanted_model = ""
         self._backoff = 0.0
@@ -143,24 +146,31 @@ class LocalEngine:
                                         daemon=True)
         spawning.start(self._process)
         theirs.close()
-        threading.Thread(target=self._write, args=(ours, self._outbox), name="engine outbox", daemon=True).start()
-        threading.Thread(target=self._read, args=(ours, self._process, self._outbox), name="engine events",
-                         daemon=True).start()
+        for work, name in ((self._write, "engine outbox"), (self._read, "engine events")):
+            threading.Thread(target=work, args=(ours, self._process, self._outbox), name=name, daemon=True).start()
 
-    def _write(self, pipe: Connection, outbox: queue.SimpleQueue[object]) -> None:
+    def _write(self, pipe: Connection, process: Any, outbox: EngineInbox) -> None:
         while (message := outbox.get()) is not None:
             try:
                 pipe.send(message)
             except OSError:
                 return  # the reading thread sees the end as well, and tells
+            except Exception:  # no memory to pickle it, most likely: half of it may be in the pipe
+                log.exception("a message to the engine was not sent; the engine is started again")
+                process.kill()
+                return
 
-    def _read(self, pipe: Connection, process: Any, outbox: queue.SimpleQueue[Any]) -> None:
+    def _read(self, pipe: Connection, process: Any, outbox: EngineInbox) -> None:
         loop = self._loop
         assert loop is not None
         while True:
             try:
                 event = pipe.recv()
             except (EOFError, OSError):
+                break
+            except Exception:
+                log.exception("an event of the engine was not read; the engine is started again")
+                process.kill()
                 break
             self._deliver(loop, event)
         process.join()
@@ -185,7 +195,7 @@ class LocalEngine:
             self._wanted_model = ""
         elif isinstance(event, EngineLost):
             # What is sent from here on is for the next process, and waits for it.
-            self._outbox = queue.SimpleQueue()
+            self._outbox = EngineInbox()
             event = self._schedule_restart(event.what)
         self._on_event(event)
 

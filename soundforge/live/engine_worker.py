@@ -2,7 +2,11 @@
 
 One thread runs the model. Between two chunks it looks at what came in, so a capture is encoded while a job runs and
 a cancel acts within a step. Endless jobs are held back by what is ahead of the loudspeaker, and leave their time to
-others; of the others one runs at a time, in the order they came.
+others; of the others one runs at a time, in the order they came. No job waits for ever: one that nobody hears, or that
+is not urgent, gets a chunk now and then.
+
+What is promised for every job that is started: one `JobFinished` or `JobFailed`, and with a target one `StreamClosed`,
+also when nothing was ever written there, since only then is its ring anybody else's.
 
 Threading: `post` from any thread; `run` is the thread that owns the model; `emit` is called from `run` and from the
 feeding thread. This module imports no torch.
@@ -23,6 +27,7 @@ import numpy as np
 from soundforge.audio import Samples, mix_channels
 from soundforge.clip import Clip
 from soundforge.errors import CancelledError, InputError, JobError, SoundForgeError
+from soundforge.live.engine_inbox import EngineInbox, merged_changes
 from soundforge.live.engine_protocol import (
     CancelJob,
     ChangeRefused,
@@ -57,9 +62,13 @@ from soundforge.requests import CancelToken, GenerateRequest, SamplingParams, de
 
 AHEAD_SECONDS = 4.0       # an endless job makes no more than this before it is played
 IDLE_SECONDS = 0.02       # how often a job that is held back is looked at
+PATIENCE_SECONDS = 1.0    # a job that is not urgent waits so long for a chunk while what is heard has as much ahead,
+LONGEST_WAIT_SECONDS = 3.0  # and so long in any case
+UNHEARD_SECONDS = 1e9     # ahead of a loudspeaker that there is not
 MAX_CLIP_SECONDS = 1800.0  # of an endless job this much becomes a clip
 MAX_PROMPTS = 8
 MAX_SEED = 2**31 - 1
+OUT_OF_MEMORY = ("out of memory", "not enough memory", "cannot allocate memory", "can't allocate memory")
 
 
 def resolve_factory(name: str) -> Callable[[EngineSetup, str], LiveModel]:
@@ -100,10 +109,18 @@ class Job:
         self.made = -self.dropping
         self.computing = 0.0
         self.told = False
+        self.advanced_at = time.monotonic()
+
+    @property
+    def ahead_seconds(self) -> float:
+        """Of the loudspeaker; very much where nobody listens, nothing for one that only has to end."""
+        if self.token.cancelled:
+            return 0.0
+        return UNHEARD_SECONDS if self.feeder is None or self.feeder.aborted else self.feeder.ahead_seconds
 
     @property
     def held_back(self) -> bool:
-        return self.start.endless and self.feeder is not None and self.feeder.ahead_seconds > AHEAD_SECONDS
+        return self.start.endless and AHEAD_SECONDS < self.ahead_seconds < UNHEARD_SECONDS
 
     @property
     def rtf(self) -> float:
@@ -118,9 +135,9 @@ class Job:
         self.dropping -= dropped
         if self.made < MAX_CLIP_SECONDS * self.model.sample_rate:
             self.pieces.append(samples[:, dropped:])
+            if chunk.codes is not None:
+                self.codes.append(np.asarray(chunk.codes))
         self.made += samples.shape[1]
-        if chunk.codes is not None:
-            self.codes.append(np.asarray(chunk.codes))
 
     def clip(self) -> Clip:
         asked = self.start.request
@@ -146,7 +163,7 @@ class EngineWorker:
 
     def __init__(self, setup: EngineSetup, emit: Callable[[object], None]) -> None:
         self._setup, self._emit = setup, emit
-        self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self._inbox = EngineInbox()
         self._model: LiveModel | None = None
         self._prompts: dict[str, Prompt] = {}
         self._waiting: list[StartJob] = []
@@ -190,11 +207,11 @@ class EngineWorker:
         """Handle all that came; waits for something when there is nothing to generate."""
         idle = self._most_urgent() is None and not self._startable() and not self._wanted_model
         try:
-            message = self._inbox.get(timeout=IDLE_SECONDS if self._running else None) if idle \
-                else self._inbox.get_nowait()
-            while True:
+            message = self._inbox.get((IDLE_SECONDS if self._running else None) if idle else 0)
+            for _ in range(len(self._inbox)):  # what comes meanwhile is for the next time: jobs go on between
                 self._handle(message)
-                message = self._inbox.get_nowait()
+                message = self._inbox.get(0)
+            self._handle(message)
         except queue.Empty:
             return
 
@@ -241,26 +258,17 @@ class EngineWorker:
         for start in self._waiting:
             if start.job == job:
                 self._waiting.remove(start)
-                self._end(job, JobFailed(job, "the job was cancelled", cancelled=True))
+                self._refuse(start, JobFailed(job, "the job was cancelled", cancelled=True))
                 return
 
     def _change(self, message: StopJob | UpdateJob) -> None:
-        for job in self._running:
-            if job.start.job == message.job:
-                if isinstance(message, StopJob):
+        if isinstance(message, StopJob):
+            for job in self._running:
+                if job.start.job == message.job:
                     job.continuation.stop()
-                    continue
-                self._keep_change(message)
-        if isinstance(message, UpdateJob) and any(start.job == message.job for start in self._waiting):
-            self._keep_change(message)
-
-    def _keep_change(self, message: UpdateJob) -> None:
-        """A fader sends more than a step can follow: what is not applied yet is overtaken by what comes."""
-        kept = self._changes.setdefault(message.job, {})
-        conditions = {**kept.get("conditions", {}), **message.changes.get("conditions", {})}
-        kept.update(message.changes)
-        if conditions:
-            kept["conditions"] = conditions
+        elif message.job in self._tokens:
+            # A fader sends more than a step can follow: what is not applied yet is overtaken by what comes.
+            self._changes[message.job] = merged_changes(self._changes.get(message.job, {}), message.changes)
 
     def _apply_changes(self) -> None:
         for job in list(self._running):
@@ -317,7 +325,13 @@ class EngineWorker:
             try:
                 self._running.append(self._begin(start))
             except Exception as error:
-                self._end(start.job, _failure(start.job, error))
+                self._refuse(start, _failure(start.job, error))
+
+    def _refuse(self, start: StartJob, event: JobFailed) -> None:
+        """A job ends before it began: nothing was, or will be, written into its ring."""
+        if start.target is not None:
+            self._emit(StreamClosed(start.job))
+        self._end(start.job, event)
 
     def _begin(self, start: StartJob) -> Job:
         model, token = self._serving(), self._tokens[start.job]
@@ -353,13 +367,19 @@ class EngineWorker:
         return job
 
     def _most_urgent(self) -> Job | None:
-        """The running job with the least sound ahead; jobs that nobody listens to come last."""
+        """The running job with the least sound ahead; jobs that nobody listens to come last, and in turns."""
         ready = [job for job in self._running if not job.held_back]
-        return min(ready, key=lambda job: job.feeder.ahead_seconds if job.feeder else 1e9, default=None)
+        first = min(ready, key=lambda job: (job.ahead_seconds, job.advanced_at), default=None)
+        if first is None or len(ready) == 1:
+            return first
+        longest = min(ready, key=lambda job: job.advanced_at)
+        waited = time.monotonic() - longest.advanced_at
+        patient = PATIENCE_SECONDS if first.ahead_seconds > PATIENCE_SECONDS else LONGEST_WAIT_SECONDS
+        return longest if waited > patient else first
 
     def _advance(self, job: Job) -> None:
         """One chunk of one job."""
-        began = time.perf_counter()
+        job.advanced_at, began = time.monotonic(), time.perf_counter()
         try:
             chunk = next(job.chunks, None)
             job.computing += time.perf_counter() - began
@@ -379,7 +399,7 @@ class EngineWorker:
 
     def _tell(self, job: Job) -> None:
         name, feeder = job.start.job, job.feeder
-        if feeder is not None and not job.told and feeder.ahead_seconds > 0:
+        if feeder is not None and not job.told and feeder.begun:
             job.told = True
             rate = job.start.target.rate if job.start.target else 1
             lead = round(job.continuation.lead_samples * rate / job.model.sample_rate)
@@ -422,6 +442,6 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, SoundForgeError):
         return str(error)
     text = " ".join(str(error).split())
-    if isinstance(error, MemoryError) or "out of memory" in text.lower():
+    if isinstance(error, MemoryError) or any(sign in text.lower() for sign in OUT_OF_MEMORY):
         return f"out of memory ({text[:200]}); ask for less, or load a smaller model"
     return f"the engine failed with {type(error).__name__}: {text[:300]}"

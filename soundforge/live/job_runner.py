@@ -47,6 +47,7 @@ class Owner(Protocol):
     def prompt_for(self, job: Job) -> str: ...
     def save(self, job: Job, finished: JobFinished) -> None: ...
     def job_armed(self, job: Job, at: int, fade: int) -> None: ...
+    def job_ends(self, job: Job, at: int, fade: int) -> None: ...
     def job_missed(self, job: Job) -> None: ...
     def job_voice_ended(self, job: Job) -> None: ...
 
@@ -84,7 +85,7 @@ class JobRunner:
             if job.autoplay:
                 job.voice = self._free_voice()
                 if job.voice < 0:
-                    return
+                    continue  # it waits for one; what is not to be heard needs none
                 target = StreamTarget(self._audio.streams[job.voice].handle(), self._audio.rate)
             job.sent, job.sent_at = True, time.perf_counter()
             self._send(StartJob(job.id, job.request, self._owner.prompt_for(job), job.endless, target,
@@ -93,10 +94,7 @@ class JobRunner:
     def cancel(self, job: Job) -> None:
         """End a job and its sound now."""
         job.cancelled = True
-        if job.voice >= 0 and not job.voice_done:
-            self._stop(job)
-            if not (job.armed or job.sounding or job.starved):
-                job.voice_done = True
+        self._stop(job)
         if job.sent:
             self._send(CancelJob(job.id))
         if job.engine_done:
@@ -106,18 +104,27 @@ class JobRunner:
 
     def fail(self, job: Job, what: str) -> None:
         """A job cannot go on: say why."""
-        if job.sent:
-            self._send(CancelJob(job.id))
-        self._end(job, JobEvent("error", job.id, what=what))
+        if job.engine_done or job.cancelled:
+            return
+        if job.sent:  # its id and its ring are the engine's until that has answered
+            job.failure = what
+            self.cancel(job)
+        else:
+            self._end(job, JobEvent("error", job.id, what=what))
 
     def release(self, job: Job) -> None:
         """End an endless job at the next place on the grid."""
         job.releasing = True
-        if job.sounding or job.armed:
-            at = plan(self._owner.transport_now(), self._audio, job.quantum).at
-            self._audio.stop_voice(job.voice, job.token, at, self._samples(STOP_FADE_SECONDS))
-        if job.sent:
+        if job.armed:
+            fade = self._samples(STOP_FADE_SECONDS)
+            self.fade_out(job, plan(self._owner.transport_now(), self._audio, job.quantum, fade).at, fade)
+        elif job.sent:  # what sounds is made until its end is heard: a bar may be longer than what is made ahead
             self._send(StopJob(job.id))
+
+    def fade_out(self, job: Job, at: int, fade: int) -> None:
+        """End the sound of a job, on its place on the grid; what was heard before it may come back meanwhile."""
+        self._stop_at(job, at, fade)
+        self._owner.job_ends(job, at, fade)
 
     def silence(self) -> None:
         """Stop all sound of jobs; the clips are still made."""
@@ -127,13 +134,11 @@ class JobRunner:
 
     def silence_job(self, job: Job, at: int = NOW) -> None:
         """Stop the sound of one job, now or at a position; its clip is still made."""
-        if at != NOW and (job.armed or job.sounding):
-            self._audio.stop_voice(job.voice, job.token, at, self._samples(STOP_FADE_SECONDS))
+        if at != NOW and job.armed:
+            self._stop_at(job, at, self._samples(STOP_FADE_SECONDS))
             return  # its end closes the stream
         self._stop(job)
-        self._send(MuteJob(job.id))
-        if not (job.armed or job.sounding or job.starved):
-            job.voice_done = True
+        self._unheard(job)
 
     @property
     def sounding(self) -> bool:
@@ -159,13 +164,16 @@ class JobRunner:
                 self._moved(job, event)
             case StreamClosed():
                 job.stream_closed = True
-            case JobFinished():
+            case JobFinished() if not job.failure:
                 job.engine_done = True
                 self.pace.finished(event.rtf)
                 self._owner.save(job, event)
+            case JobFinished():
+                self._end(job, JobEvent("error", job.id, what=job.failure))
+            case JobFailed() if event.cancelled and not job.failure:
+                self._end(job, JobEvent("cancelled", job.id))
             case JobFailed():
-                what = JobEvent("cancelled", job.id) if event.cancelled else JobEvent("error", job.id, what=event.what)
-                self._end(job, what)
+                self._end(job, JobEvent("error", job.id, what=job.failure or event.what))
         self.poll()
         self._sweep()
 
@@ -182,10 +190,8 @@ class JobRunner:
             if job.sent:
                 job.stream_closed = True
             if job.sent and not job.engine_done:
-                if job.voice >= 0 and not job.voice_done and (job.armed or job.sounding):
-                    # No end will be written into this ring: let go of the voice before it runs dry.
-                    self._stop(job)
-                self._end(job, JobEvent("error", job.id, what=what))
+                # No end will be written into this ring: the voice is let go of before it runs dry.
+                self._end(job, JobEvent("error", job.id, what=job.failure or what))
 
     # --- from the audio process ---
 
@@ -204,7 +210,10 @@ class JobRunner:
                 self._owner.emit(JobEvent("playing", job.id, clip=job.clip, beat=beat), job.origin)
         elif what == Happened.LATE:
             job.armed = False
-            self._owner.job_missed(job)
+            if job.stopping:
+                self._voice_ended(job)  # the voice had missed its start when it was told to stop: no end will be told
+            else:
+                self._owner.job_missed(job)
         elif what == Happened.STARVED:
             job.armed = job.sounding = False
             job.starved = True
@@ -218,19 +227,23 @@ class JobRunner:
     def device_restarted(self, same_rate: bool) -> None:
         """All voices are gone: streams go on from what is in their rings, unless their rate is no longer right."""
         for job in self.book:
-            if not (job.armed or job.sounding) or job.voice_done:
+            if job.voice_done or not (job.armed or job.starved):
                 continue
             job.armed = job.sounding = False
             job.starved = job.playing_told
-            if not same_rate or job.releasing or job.cancelled:
+            if not same_rate or job.stopping or job.releasing:
                 self._voice_ended(job)
         self._sweep()
 
     def poll(self) -> None:
-        """Start every stream that has enough by now."""
+        """Start every stream that has enough by now; let go of the voices of those that have nothing left."""
         for job in self.book:
-            if job.streaming and not job.armed and job.plays and not job.cancelled and self._enough(job):
+            if job.armed or job.stopping or job.voice < 0 or not job.plays:
+                continue
+            if job.streaming and self._enough(job):
                 self._arm(job)
+            elif job.stream_closed and not self._audio.streams[job.voice].available:
+                self._stop(job)
 
     # --- inside ---
 
@@ -277,7 +290,7 @@ class JobRunner:
         """Continuations are one instrument: a new one takes over from the one that sounds."""
         for other in self.book:
             if other is not job and other.kind != "generate" and (other.sounding or other.armed):
-                self._audio.stop_voice(other.voice, other.token, at, fade)
+                self._stop_at(other, at, fade)
                 if other.endless and not other.engine_done:
                     self._send(StopJob(other.id))
 
@@ -286,32 +299,43 @@ class JobRunner:
         return next((other for other in self.book if other is not job and other.kind != "generate"
                      and not other.voice_done and (other.armed or other.sounding or other.starved)), None)
 
+    def _stop_at(self, job: Job, at: int, fade: int) -> None:
+        """Fade the voice of a job that sounds, or waits for its start, out at a position."""
+        job.stopping = True
+        self._audio.stop_voice(job.voice, job.token, at, fade)
+
     def _stop(self, job: Job) -> None:
-        """Fade a job's voice out now; one that never started lets go of what is in its ring (token 0)."""
-        known = job.armed or job.sounding or job.starved
+        """Fade a job's voice out now; one that does not know it lets go of what is in its ring (token 0)."""
+        if job.voice < 0 or job.voice_done:
+            return
+        job.stopping = True
+        known = job.armed or job.starved
         self._audio.stop_voice(job.voice, job.token if known else 0, NOW, self._samples(STOP_FADE_SECONDS))
+        if not known:
+            self._voice_ended(job)
 
     def _voice_ended(self, job: Job) -> None:
         if job.voice_done:
             return
         job.voice_done, job.armed, job.sounding, job.starved = True, False, False, False
-        if not job.stream_closed:
-            self._send(MuteJob(job.id))
-            if job.endless and not job.engine_done:
-                self._send(StopJob(job.id))
+        self._unheard(job)
         if job.playing_told:
             self._owner.emit(ClipEvent("stopped", job.clip))
         self._owner.job_voice_ended(job)
+
+    def _unheard(self, job: Job) -> None:
+        """Nobody hears the rest of a job: its ring is closed, and what has no end ends."""
+        if job.sent and not job.stream_closed:
+            self._send(MuteJob(job.id))
+        if job.sent and job.endless and not (job.engine_done or job.cancelled):
+            self._send(StopJob(job.id))
 
     def _end(self, job: Job, event: JobEvent) -> None:
         """The engine's part of a job is over, and not well."""
         if job.engine_done:
             return
         job.engine_done = True
-        if job.voice >= 0 and not job.voice_done:
-            self._stop(job)
-            if not (job.armed or job.sounding or job.starved):
-                job.voice_done = True
+        self._stop(job)
         self._owner.emit(event, job.origin)
         self._sweep()
 

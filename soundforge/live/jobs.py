@@ -19,7 +19,8 @@ class Job:
 
     A job goes through two lives at once: the engine's (`sent`, `streaming`, `engine_done`) and the loudspeaker's
     (`armed`, `sounding`, `voice_done`). `stream_closed` = the engine writes no more into its ring. `gain` is that of
-    its voice (a trigger's velocity scales it); the clip is kept at full level.
+    its voice (a trigger's velocity scales it); the clip is kept at full level. `failure` = why it is to end, as soon as
+    the engine has let go of it. `stopping` = its voice was told to stop, and starts no more.
     """
 
     id: str
@@ -32,6 +33,7 @@ class Job:
     quantum: float = 0.0
     gain: float = 1.0
     endless: bool = False
+    failure: str = ""
     lead_seconds: float = 0.0
     text: str | None = None
     begin: int = -1
@@ -57,6 +59,7 @@ class Job:
     armed: bool = False
     sounding: bool = False
     starved: bool = False
+    stopping: bool = False
     voice_done: bool = False
     playing_told: bool = False
     cancelled: bool = False

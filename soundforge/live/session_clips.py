@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 
 from soundforge.errors import RequestError
-from soundforge.live.audio_protocol import NOW, Happened
+from soundforge.live.audio_protocol import CLIP_VOICES, NOW, Happened
 from soundforge.live.clip_player import ClipPlayer
 from soundforge.live.job_runner import JobRunner
 from soundforge.live.jobs import Job
@@ -25,13 +25,24 @@ class ClipPart:
         self.player = ClipPlayer(room.audio, room.library, room.reader, runner.book.next_token, self._launch)
         room.retimers.append(self._retime)
         self._deleting: set[str] = set()
+        self._starting = 0
 
     def play(self, clip: str, loop: bool, gain: float, retrigger: bool) -> None:
         """Raises LibraryError, RequestError; what goes wrong while it is loaded is a notice."""
         self.info(clip)
         if not 0.0 <= gain <= MAX_GAIN:
             raise RequestError(f"gain came as {gain:g}, expected 0 to {MAX_GAIN:g}")
-        self._room.spawn(self.player.play(clip, loop, gain, retrigger), lambda what: self._room.notice("error", what))
+        if self._starting >= CLIP_VOICES:
+            raise RequestError(f"{self._starting} clips are being read to be played, which is as many as can sound; "
+                               "wait a moment")
+        self._starting += 1
+        self._room.spawn(self._play(clip, loop, gain, retrigger), lambda what: self._room.notice("error", what))
+
+    async def _play(self, clip: str, loop: bool, gain: float, retrigger: bool) -> None:
+        try:
+            await self.player.play(clip, loop, gain, retrigger)
+        finally:
+            self._starting -= 1
 
     def plays(self, clip: str) -> bool:
         """It sounds, or is about to: from the library, or from the job that makes it."""

@@ -6,7 +6,7 @@ Threading: belongs to the event loop; takes and clips are read, and clips are wr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from soundforge.live.capture import Capture
 from soundforge.live.engine_protocol import JobFinished, UpdateJob
 from soundforge.live.job_runner import JobRunner
 from soundforge.live.jobs import Job
+from soundforge.live.launching import Launch
 from soundforge.live.request_builder import build_request, morphed_text
 from soundforge.live.session_capture import AUDIO_SOURCES, CapturePart
 from soundforge.live.session_pads import pad_event
@@ -27,6 +28,7 @@ from soundforge.requests import ClipEvent, Event, GenerateRequest, JobEvent
 
 POLL_SECONDS = 0.01
 MONITOR_SECONDS = 0.01
+HAND_BACK_SECONDS = 0.2  # before its end a takeover is told where to fade out
 MAX_BARS = 1000
 ENDLESS_BARS, ENDLESS_SECONDS = 8, 16.0  # what a request that has no end says instead
 MAX_GAIN = 4.0
@@ -55,6 +57,8 @@ class JobPart:
         self._last: Job | None = None
         self._takeover: Job | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._preparing: dict[Job, asyncio.Task[None]] = {}
+        self._changing: dict[str, asyncio.Task[None]] = {}
         room.retimers.append(self._retime)
 
     # --- what users ask for ---
@@ -159,16 +163,19 @@ class JobPart:
 
     def change_condition(self, name: str, source: str) -> None:
         """Another value of a condition for running jobs; a sound is brought to the engine first."""
+        earlier = self._changing.pop(name, None)
+        if earlier is not None:
+            earlier.cancel()  # what it loads is overtaken
         if not source.startswith(AUDIO_SOURCES):
             self.update(conditions={name: source or None})
             return
 
         async def load_and_change() -> None:
-            sound = await self._sound(source)
-            if self._conditions.get(name) == source:  # nobody chose another meanwhile
-                self.update(conditions={name: sound})
+            self.update(conditions={name: await self._sound(source)})
 
-        self._room.spawn(load_and_change(), lambda what: self._room.notice("error", f"condition {name!r}: {what}"))
+        task = self._changing[name] = self._room.spawn(
+            load_and_change(), lambda what: self._room.notice("error", f"condition {name!r}: {what}"))
+        task.add_done_callback(lambda _: self._changing.pop(name) if self._changing.get(name) is task else None)
 
     def restore_monitor(self) -> None:
         """Bring the monitor to where its parameter stands."""
@@ -203,8 +210,13 @@ class JobPart:
         job.autoplay = bool(self._room.params.get("autoplay"))
         job.quantum = self._room.params.number("quantum")
         self.runner.accept(job)
-        self._room.spawn(self._prepare(job), self._failing(job))
+        self._begin(job, self._prepare(job))
         return job.id
+
+    def _begin(self, job: Job, work: Coroutine[object, object, None]) -> None:
+        """Bring a job's audio together; given up when the job is over before."""
+        task = self._preparing[job] = self._room.spawn(work, self._failing(job))
+        task.add_done_callback(lambda _: self._preparing.pop(job, None))
 
     def _failing(self, job: Job) -> Callable[[str], None]:
         return lambda what: self.runner.fail(job, what)
@@ -242,7 +254,7 @@ class JobPart:
         job.request = replace(job.request, bpm=capture.bpm)  # its bars are those of the tempo that was captured
         self._room.audio.read_capture()
         self.captures.takes.flush(capture.take)
-        self._room.spawn(self._prepare_takeover(job, capture), self._failing(job))
+        self._begin(job, self._prepare_takeover(job, capture))
 
     async def _prepare_takeover(self, job: Job, capture: Capture) -> None:
         await self._resolve_conditions(job)
@@ -270,6 +282,8 @@ class JobPart:
             self._takeover = None
             self.captures.abandon(job.take)
             self.restore_monitor()
+        if job in self._preparing:
+            self._preparing[job].cancel()
         self.runner.cancel(job)
 
     # --- what the runner asks ---
@@ -289,7 +303,22 @@ class JobPart:
     def job_armed(self, job: Job, at: int, fade: int) -> None:
         """A takeover's sound is there: only now the input gives way, so that one that comes late leaves no gap."""
         if job is self._takeover and self._room.params.get("monitor"):
-            self._room.audio.set_monitor(0.0, at, fade)
+            audio = self._room.audio
+            audio.set_monitor(0.0, at, fade)
+            if not job.endless:
+                ends = at + job.lead_samples + round(job.request.new_seconds * audio.rate)
+                wait = max(0.0, (ends - audio.now()) / audio.rate - HAND_BACK_SECONDS)
+                asyncio.get_running_loop().call_later(wait, self._hand_back, job, job.launch, ends - fade, fade)
+
+    def _hand_back(self, job: Job, launch: Launch | None, at: int, fade: int) -> None:
+        """The last bar line of a takeover is near: its sound gives way to the input, which is there on the line."""
+        if job is self._takeover and job.sounding and job.launch is launch:  # it did not run dry, and move, meanwhile
+            self.runner.fade_out(job, at, fade)
+
+    def job_ends(self, job: Job, at: int, fade: int) -> None:
+        """The sound of a takeover fades out from here on."""
+        if job is self._takeover:
+            self._room.audio.set_monitor(self._room.params.number("monitor"), at, fade)
 
     def job_missed(self, job: Job) -> None:
         """Its sound came too late after all: the input is heard until the next place on the grid."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import Any
 
-from soundforge.errors import RequestError
+from soundforge.errors import RequestError, SoundForgeError
 from soundforge.library import PADS, Pad
 from soundforge.live.session_clips import ClipPart
 from soundforge.live.session_room import Room
-from soundforge.requests import PadEvent
+from soundforge.requests import Event, NoticeEvent, PadEvent
 
 
 class PadPart:
@@ -17,6 +18,9 @@ class PadPart:
 
     def __init__(self, room: Room, clips: ClipPart) -> None:
         self._room, self._clips = room, clips
+        self._changes: dict[int, dict[str, Any]] = {}
+        self._asked: dict[int, list[object]] = {}
+        self._writing = False
 
     def press(self, number: int, velocity: float) -> None:
         """Raises RequestError for an empty pad, LibraryError for a number that none has."""
@@ -63,13 +67,28 @@ class PadPart:
         return pad
 
     def _change(self, number: int, origin: object | None, **changes: Any) -> None:
-        async def work() -> None:
-            room = self._room
-            loop = asyncio.get_running_loop()
-            pad = await loop.run_in_executor(room.disk, lambda: room.library.change_pad(number, **changes))
-            room.emit(pad_event(number, pad), origin)
+        """Written as soon as the disk is free; what is changed again before is written once, as it stands then."""
+        self._changes.setdefault(number, {}).update(changes)
+        self._asked.setdefault(number, []).append(origin)
+        if not self._writing:
+            self._writing = True
+            self._room.spawn(self._write(), lambda what: self._room.notice("error", what), keep=True)
 
-        self._room.spawn(work(), lambda what: self._room.notice("error", what, origin))
+    async def _write(self) -> None:
+        room, loop = self._room, asyncio.get_running_loop()
+        try:
+            while self._changes:
+                number = next(iter(self._changes))
+                changes, asked = self._changes.pop(number), self._asked.pop(number)
+                write = functools.partial(room.library.change_pad, number, **changes)
+                try:
+                    event: Event = pad_event(number, await loop.run_in_executor(room.disk, write))
+                except SoundForgeError as error:
+                    event = NoticeEvent("error", str(error))
+                for origin in asked:
+                    room.emit(event, origin)
+        finally:
+            self._writing = False
 
 
 def pad_event(number: int, pad: Pad) -> PadEvent:

@@ -80,8 +80,8 @@ class Room:
         self.emit(NoticeEvent(level, what), origin)
 
     def spawn(self, work: Coroutine[object, object, None], failed: Callable[[str], None], *,
-              keep: bool = False) -> None:
-        """Run a coroutine; `failed(what)` is called on the event loop when it raises.
+              keep: bool = False) -> asyncio.Task[None]:
+        """Run a coroutine; `failed(what)` is called on the event loop when it raises. What is given may be cancelled.
 
         At the end of the session it is cancelled, or with `keep` (it writes what the user made) waited for.
         """
@@ -96,6 +96,8 @@ class Room:
         tasks = self._kept if keep else self._tasks
         tasks.add(task)
         task.add_done_callback(tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # one that was cancelled before it began
+        return task
 
     def on_disk(self, work: Callable[[], object], origin: object | None = None) -> None:
         """Do disk work on the worker, in order; a failure is a notice to who asked."""

@@ -64,17 +64,24 @@ class StreamFeeder:
         self._skip = skip_samples
         self._pending: deque[Block] = deque()
         self._lock = threading.Lock()
-        self._ending = self._aborted = False
+        self._ending = False
         self._waiting = 0
+        self.aborted = False
+        """Nobody hears the rest of this stream; what is pushed is dropped."""
+        self.begun = False
+        """It has, or had, something to be heard."""
 
     def push(self, samples: Samples, last: bool = False) -> None:
         """Take samples `[C, n]` at the model's rate."""
+        if self.aborted:
+            return
         made = mix_channels(self._resampler.push(samples, last), self.ring.channels)
         dropped = min(self._skip, made.shape[1])
         self._skip -= dropped
         block = np.ascontiguousarray(made[:, dropped:].T)
         with self._lock:
-            if len(block):
+            if len(block) and not self.aborted:
+                self.begun = True
                 self._pending.append(block)
                 self._waiting += len(block)
             self._ending |= last
@@ -82,7 +89,7 @@ class StreamFeeder:
     def abort(self) -> None:
         """End the stream with what is in the ring."""
         with self._lock:
-            self._aborted = True
+            self.aborted = True
 
     @property
     def ahead_seconds(self) -> float:
@@ -92,8 +99,9 @@ class StreamFeeder:
     def pump(self) -> bool:
         """Move what fits into the ring; True when this stream is complete (its ring is closed then)."""
         with self._lock:
-            if self._aborted:
+            if self.aborted:
                 self._pending.clear()
+                self._waiting = 0
                 self._ending = True
             while self._pending:
                 block = self._pending[0]
@@ -135,9 +143,12 @@ class FeedingThread:
             feeder.abort()
 
     def stop(self) -> None:
+        """End the thread; streams that are not complete stay as they are."""
         self._running = False
         self._wake.set()
         self._thread.join()
+        for feeder in self._feeders.values():
+            feeder.ring.close()
 
     def _run(self) -> None:
         while self._running:

@@ -3,9 +3,9 @@
 It stands behind the same protocol as the real one (`EngineSetup(factory="soundforge.testing.tone_engine:load")`), in
 the engine process or in this one. New audio is a sine whose frequency tells the seed: `tone_hz(seed)`; the lead before
 it is the prompt's own end. `options`: `rtf` (pace, 0 = as fast as it goes), `load_seconds`, `sample_rate`,
-`channels`, `fail` (text: every job fails with it), `die` (True: the process ends in the middle of a job),
-`die_while` (a file: as long as it exists the process ends while it loads), `eat_bytes` (every job with the text
-"hungry" takes so much memory).
+`channels`, `fail` (text: every job fails with it), `refuse` (no job with this text begins), `die` (True: the process
+ends in the middle of a job), `die_while` (a file: as long as it exists the process ends while it loads), `eat_bytes`
+(every job with the text "hungry" takes so much memory).
 """
 
 from __future__ import annotations
@@ -68,6 +68,8 @@ class ToneModel:
         return TonePrompt(self)
 
     def generate(self, request: GenerateRequest, *, endless: bool, cancel: CancelToken) -> ToneContinuation:
+        if request.text and request.text == self.options.get("refuse"):
+            raise JobError(f"text came as {request.text!r}, which is refused")
         return ToneContinuation(self, request, np.zeros((self.channels, 0), np.float32), endless, cancel)
 
     def finisher(self, request: GenerateRequest) -> Callable[[Clip], Clip]:
