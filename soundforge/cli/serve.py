@@ -17,6 +17,7 @@ from soundforge.cli.output import console
 from soundforge.cli.serve_options import with_settings
 from soundforge.cli.status_line import StatusLine
 from soundforge.errors import AudioError
+from soundforge.live.latency import DeviceReport
 from soundforge.settings import Settings, load_settings
 from soundforge.version import __version__
 
@@ -80,7 +81,7 @@ async def run(settings: Settings) -> None:
             waiting.cancel()
             if starting.done():
                 await starting
-                for fact in facts(settings):
+                for fact in facts(settings, application.session.device()):
                     line.write(fact)
             else:  # told to end while a device is being opened, which may take long
                 starting.cancel()
@@ -106,11 +107,14 @@ def bounded(seconds: float) -> Iterator[None]:
             faulthandler.cancel_dump_traceback_later()
 
 
-def facts(settings: Settings) -> list[str]:
+def facts(settings: Settings, device: DeviceReport) -> list[str]:
     """What a player needs to know at the start."""
-    device = "offline device" if settings.offline_device else \
+    sound = "offline device" if settings.offline_device else \
         f"input {settings.input or 'default'}, output {settings.output or 'default'}"
-    lines = [f"OSC on {settings.osc_host}:{settings.osc_port}", f"sound: {device}, {settings.block} samples a block",
+    sound += f", {device.rate} Hz, {device.block} samples a block"
+    if not settings.offline_device:
+        sound += f"; latency in {device.input_ms:.1f} ms, out {device.output_ms:.1f} ms ({device.latency_from})"
+    lines = [f"OSC on {settings.osc_host}:{settings.osc_port}", f"sound: {sound}",
              f"library: {settings.library}", f"log: {settings.log or 'none'}"]
     local = settings.osc_host in ("127.0.0.1", "localhost", "::1")
     if not local and not settings.osc_allow:

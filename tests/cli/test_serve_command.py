@@ -7,9 +7,12 @@ import io
 import pytest
 from rich.console import Console
 
+from soundforge.cli.serve import facts
 from soundforge.cli.serve_options import LIST_FLAGS, spread
 from soundforge.cli.status_line import StatusLine, event_line, status_text
+from soundforge.live.latency import DeviceReport
 from soundforge.requests import CaptureEvent, JobEvent, NoticeEvent, StatusEvent, TransportEvent
+from soundforge.settings import load_settings
 
 STATUS = StatusEvent("playing", "starter", 2, 3.456, 1, 0, 0)
 ROLLING = TransportEvent("internal", 97.5, True, 9.25)
@@ -20,6 +23,16 @@ def test_a_list_flag_takes_several_words() -> None:
         "--midi-in", "A", "--midi-in", "B C", "--bpm", "90", "--osc-allow", "10.0.0.2", "--osc-allow", "10.0.0.3"]
     assert spread(["--midi-in"]) == ["--midi-in"]
     assert {"--midi-in", "--osc-allow", "--no-plugin"} <= set(LIST_FLAGS)
+
+
+def test_a_player_is_told_of_the_device_and_its_latency() -> None:
+    device = DeviceReport("card", 44_100, 128, 5.26, 7.31, "calibrated", 1.0, 0.0)
+    played = facts(load_settings({"output": "Card", "osc_host": "0.0.0.0"}, environ={}), device)
+    assert ("sound: input default, output Card, 44100 Hz, 128 samples a block; latency in 5.3 ms, out 7.3 ms "
+            "(calibrated)") in played
+    assert "--osc-allow" in played[-1]
+    offline = facts(load_settings({"offline_device": True}, environ={}), device)
+    assert "sound: offline device, 44100 Hz, 128 samples a block" in offline
 
 
 def test_the_status_line_shows_state_tempo_and_place() -> None:
