@@ -129,7 +129,7 @@ class Voice:
         if stop > begin:
             underruns = self._segment(position + begin, out[begin:stop])
         if stop < n and self.state == State.PLAYING:
-            self._gain.to(0.0, max(self._fade_out, 1))
+            self._gain.to(0.0, max(self._fade_out, 1), equal_power=True)
             self.state, self._stopping = State.FADING, False
         if stop < n and self.state == State.FADING:
             underruns |= self._segment(position + stop, out[stop:])
