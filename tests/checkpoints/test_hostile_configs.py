@@ -59,18 +59,19 @@ def _put_beside(case: Path, folder: Path, without: str) -> None:
             copy_tree(other, folder / other.name)
 
 
-def _try(folder: Path) -> None:
-    """Load and build the conditioners, as the engine does."""
+def _loads_or_is_refused(folder: Path) -> bool:
+    """Load and build the conditioners, as the engine does; what is refused is refused in one line."""
     try:
         if layout_of(folder) is None:
-            return
+            return True
         parts = load_musicgen(FolderHost(), folder, LoadOptions())
         for item in parts.slots:
             setup = ConditionerSetup(item.slot, item.tensors, folder, parts.layout, parts.config, parts.codec)
             if item.slot.conditioner in ("text", "chroma", "style"):
                 FolderHost().conditioner(item.slot.conditioner, setup)
     except SoundForgeError as error:
-        assert "\n" not in str(error)
+        return "\n" not in str(error)
+    return True
 
 
 @pytest.mark.slow
@@ -89,7 +90,7 @@ def test_audiocraft(name: str, data: st.DataObject) -> None:
         folder = Path(temporary)
         _put_beside(case, folder, "state_dict.bin")
         torch.save({**package, "xp.cfg": yaml.safe_dump(changed)}, folder / "state_dict.bin")
-        _try(folder)
+        assert _loads_or_is_refused(folder)
 
 
 @pytest.mark.slow
@@ -107,4 +108,4 @@ def test_transformers(name: str, data: st.DataObject) -> None:
         folder = Path(temporary)
         _put_beside(case, folder, file)
         (folder / file).write_text(json.dumps(changed))
-        _try(folder)
+        assert _loads_or_is_refused(folder)
