@@ -342,6 +342,66 @@ def test_ports_come_and_go(session: MemorySession) -> None:
     asyncio.run(scenario())
 
 
+class HeldSystem(System):
+    """Some of its ports are another program's now."""
+
+    def __init__(self, *names: str, held: tuple[str, ...]) -> None:
+        super().__init__(*names)
+        self.held = held
+
+    def open_input(self, name: str, callback: Callable[[Any], None]) -> Port:
+        if name in self.held:
+            raise DeviceError(f"cannot open the MIDI input {name!r} (busy)")
+        return super().open_input(name, callback)
+
+    def open_output(self, name: str) -> Port:
+        if name in self.held:
+            raise DeviceError(f"cannot open the MIDI output {name!r} (busy)")
+        return super().open_output(name)
+
+
+def test_a_port_that_another_program_holds_keeps_no_other_port_closed(session: MemorySession) -> None:
+    system = HeldSystem("Nano in 1", "Pad in 2", "Lamp out", "Clock out", held=("Nano in 1", "Lamp out"))
+    lines: list[str] = []
+
+    async def scenario() -> None:
+        bridge = MidiBridge(session, ("nano", "pad"), "lamp", system=lambda: system,  # type: ignore[arg-type]
+                            report=lines.append, clock_output="clock")
+        await bridge.start()
+        assert (bridge.open_inputs, bridge.open_outputs) == (["Pad in 2"], ["Clock out"])
+        assert lines == ["cannot open the MIDI input 'Nano in 1' (busy)",
+                         "cannot open the MIDI output 'Lamp out' (busy)"]
+        system.held = ()
+        await bridge._look()
+        assert (bridge.open_inputs, len(bridge.open_outputs), len(lines)) == (["Pad in 2", "Nano in 1"], 2, 2)
+        await bridge.stop()
+
+    asyncio.run(scenario())
+
+
+def test_two_inputs_play_together_and_two_names_for_one_port_hear_it_once(session: MemorySession) -> None:
+    system, lines = System("Launchpad in 1", "Keys in 2"), []
+
+    async def scenario() -> None:
+        bridge = MidiBridge(session, ("launch", "Launchpad", "keys"), system=lambda: system,  # type: ignore[arg-type]
+                            report=lines.append)
+        await bridge.start()
+        assert bridge.open_inputs == ["Launchpad in 1", "Keys in 2"]
+        assert lines == ["there is no other MIDI input 'Launchpad' now, there are: 'Launchpad in 1', 'Keys in 2'; it "
+                         "is opened when it comes"]
+        for name in bridge.open_inputs:
+            callback = system.opened[name].callback
+            assert callback is not None
+            await from_thread(callback, on(40))
+        assert [call[0] for call in session.calls] == ["continue_take", "continue_take"]
+        system.names.append("Launchpad in 3")
+        await bridge._look()
+        assert bridge.open_inputs == ["Launchpad in 1", "Keys in 2", "Launchpad in 3"], "a second one of its kind"
+        await bridge.stop()
+
+    asyncio.run(scenario())
+
+
 async def from_thread(callback: Callable[[Any], None], *messages: Any) -> None:
     """As the driver does it: on a thread of its own; then let the loop work."""
     def run() -> None:

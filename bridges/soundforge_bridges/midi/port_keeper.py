@@ -133,12 +133,19 @@ class PortKeeper:
                 self.tell(what, f"the MIDI input {held[0]!r} has gone; it is opened when it comes back")
             if wanted in self.open_inputs:
                 continue
-            name = match(wanted, names)
+            # Two names that fit one port would hear everything twice.
+            taken = {full for full, _ in self.open_inputs.values()}
+            name = match(wanted, [name for name in names if name not in taken])
             if name is None:
-                self.tell(what, f"there is no MIDI input {wanted!r} now, there are: {_listed(names)}; "
-                                "it is opened when it comes")
+                self.tell(what, f"there is no {'other ' if match(wanted, names) else ''}MIDI input {wanted!r} now, "
+                                f"there are: {_listed(names)}; it is opened when it comes")
+                continue
+            try:
+                port = await self.ask(system.open_input, name, self._on_midi)
+            except DeviceError as error:
+                self.tell(what, str(error))  # the other ports are opened all the same
             else:
-                self.open_inputs[wanted] = (name, await self.ask(system.open_input, name, self._on_midi))
+                self.open_inputs[wanted] = (name, port)
                 self.over(what)
 
     async def _look_at_output(self, system: MidiSystem, use: str, wanted: str, names: list[str]) -> None:
@@ -152,9 +159,14 @@ class PortKeeper:
             self.tell(f"out {use}", f"there is no MIDI output {wanted!r} now, there are: {_listed(names)}; "
                                     "it is opened when it comes")
             return
-        self.outputs[use] = (name, await self.ask(system.open_output, name))
+        try:
+            port = await self.ask(system.open_output, name)
+        except DeviceError as error:
+            self.tell(f"out {use}", str(error))
+            return
+        self.outputs[use] = (name, port)
         self.over(f"out {use}")
-        await self._changed(use, self.outputs[use][1])
+        await self._changed(use, port)
 
 
 def _close_all(system: MidiSystem, ports: list[Any]) -> None:
