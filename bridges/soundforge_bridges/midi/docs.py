@@ -47,8 +47,8 @@ def page() -> str:
               "When the clock is lost for a second, the transport goes on at the last tempo, and says so. "
               "While it comes, tempo, start, stop and position are its sender's to change.", "",
               "`--midi-clock-out NAME` sends our own clock to an output: 24 ticks a beat, each when its beat is heard; "
-              "Start at beat 0, elsewhere Song Position and Continue at the next sixteenth, Stop. See "
-              "[transport](transport.md).", "",
+              "Start at beat 0, elsewhere Song Position and Continue at the next sixteenth, Stop. The output is chosen at the "
+              "start of the server. See [transport](transport.md).", "",
               "## The map file", "", "What the file does not name stays as above.", "",
               "```toml", _example(), "```", "",
               "`soundforge serve --midi-learn` asks for one control after the other, and writes such a file (to "
