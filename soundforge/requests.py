@@ -32,7 +32,7 @@ from soundforge.request_record import describe_noise, describe_value
 __all__ = [
     "DEFAULT_SECONDS", "MAX_BPM", "MAX_SECONDS", "MIN_BPM", "CancelToken", "CaptureEvent", "ClipEvent", "Event",
     "GenerateRequest", "JobEvent", "JobKind", "NoticeEvent", "PadEvent", "ParamEvent", "SamplingParams", "StatusEvent",
-    "TransportEvent", "describe_value",
+    "TempoChange", "TransportEvent", "describe_value",
 ]
 
 DEFAULT_SECONDS = 8.0
@@ -67,6 +67,25 @@ class SamplingParams:
         _in_range("cfg", self.cfg, -100.0, 100.0)
         if self.cfg_beta is not None:
             _in_range("cfg_beta", self.cfg_beta, -100.0, 100.0)
+
+
+@dataclass(frozen=True, slots=True)
+class TempoChange:
+    """Another tempo while a generation runs. What runs at a tempo of its own keeps it.
+
+    Args:
+        bpm: from now on.
+        before: the tempo that changes.
+        ahead_seconds: how long before it is heard the generation makes its sound. Beats go on without a jump where the
+            change is heard; what is made already is at the old tempo.
+    """
+
+    bpm: float
+    before: float
+    ahead_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        _in_range("bpm", self.bpm, MIN_BPM, MAX_BPM)
 
 
 def _in_range(name: str, value: Any, low: float, high: float) -> None:
@@ -148,6 +167,9 @@ class GenerateRequest:
                                       or not -(2**63) <= self.seed < 2**63):
             raise RequestError(f"seed came as {self.seed!r}, expected a whole number of 64 bits or None")
         object.__setattr__(self, "processors", processor_calls(self.processors))
+        if not isinstance(self.guidance, Mapping):
+            raise RequestError(f"guidance came as {type(self.guidance).__name__}, expected a mapping such as "
+                               "{'text': 2}")
         for name, weight in self.guidance.items():
             _in_range(f"guidance[{name!r}]", weight, -100.0, 100.0)
         if self.new_seconds > MAX_SECONDS:

@@ -15,14 +15,15 @@ import torch
 from torch import Tensor
 
 from soundforge.audio import Waveform
-from soundforge.engine.model import LanguageModelRuntime
+from soundforge.engine.model import LanguageModelRuntime, start_beat
 from soundforge.engine.prepared_conditions import PreparedConditions
 from soundforge.engine.sampling import UniformStream
 from soundforge.engine.window import Window
 from soundforge.errors import RequestError
-from soundforge.requests import CancelToken, GenerateRequest, SamplingParams
+from soundforge.requests import CancelToken, GenerateRequest, SamplingParams, TempoChange
 
 Progress = Callable[[int, int], None]
+SAME_TEMPO = 0.01
 
 
 class Generation:
@@ -194,18 +195,24 @@ class Generation:
     # --- changes while it runs ------------------------------------------------------------------------------
 
     def update(self, *, sampling: SamplingParams | None = None, guidance: Mapping[str, float] | None = None,
-               conditions: Mapping[str, Any] | None = None) -> None:
+               conditions: Mapping[str, Any] | None = None, tempo: TempoChange | None = None) -> None:
         """Change parameters or conditions from the next step on (see `Window.update` for how each enters).
 
         Args:
             sampling: replaces all sampling parameters.
             guidance: replaces all weights.
             conditions: by name; a name with None or "" is cleared, names not given stay.
+            tempo: what follows the beat (features per frame, conditioners that need no value) is laid out anew, from
+                `start_beat` and `bpm` of its context; a generation of another tempo, or of none, stays as it is.
 
         Raises:
             ConditionError: an unknown condition or a bad value; nothing is changed then.
         """
-        prepared, previous = None, self._values
+        prepared, previous = None, (self._values, self.requests)
+        anew = set(conditions or ())
+        if tempo is not None and (retimed := self._retimed(tempo)) is not None:
+            self.requests = retimed
+            anew |= self._window.conditions.follows_the_beat
         if conditions is not None:
             values = [dict(item) for item in self._values]
             for item in values:
@@ -217,14 +224,24 @@ class Generation:
             self._values = values
         try:
             with self.runtime.lock:
-                if conditions is not None:
+                if conditions is not None or anew:
                     old = self._window.conditions if self._own_conditions else None
-                    prepared = self._prepare(self._window.n_frames, self._window.prompt_frames, old, tuple(conditions))
+                    prepared = self._prepare(self._window.n_frames, self._window.prompt_frames, old, anew)
                     self._own_conditions = True
                 self._window.update(sampling=sampling, weights=guidance, conditions=prepared)
         except Exception:
-            self._values = previous
+            self._values, self.requests = previous
             raise
         self._sampling = sampling or self._sampling
         self._weights = self._weights if guidance is None else dict(guidance)
         self.requests = [replace(r, sampling=self._sampling, guidance=self._weights) for r in self.requests]
+
+    def _retimed(self, tempo: TempoChange) -> list[GenerateRequest] | None:
+        """The requests at another tempo, on the beat that was reached where the change is heard; None = they stay."""
+        old = self.requests[0].bpm
+        if old is None or old == tempo.bpm or abs(old / tempo.before - 1.0) > SAME_TEMPO:
+            return None
+        heard = max(0.0, self.done_frames / self.runtime.codec.frame_rate_hz - tempo.ahead_seconds)
+        first = start_beat(self.requests[0], self._prompt_audio, 0.0) or 0.0
+        tags = {"start_beat": first + heard * (old - tempo.bpm) / 60.0}
+        return [replace(request, bpm=tempo.bpm, tags={**request.tags, **tags}) for request in self.requests]

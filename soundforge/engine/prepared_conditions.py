@@ -63,6 +63,11 @@ class PreparedConditions:
         return any(slot.name not in self.automatic for slot in timed)
 
     @property
+    def follows_the_beat(self) -> Sources:
+        """Slots whose features a tempo may move: those with features per frame, and those that need no value."""
+        return self.automatic | {slot.name for slot in self.slots if slot.frame_rate_hz and slot.name in self.active}
+
+    @property
     def unguided(self) -> Sources:
         """Slots that stay on in the null row: their option `guided` is False."""
         return frozenset(slot.name for slot in self.slots if not slot.options.get("guided", True))

@@ -13,6 +13,7 @@ import queue
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from soundforge.live.engine_protocol import (
@@ -128,8 +129,10 @@ def _key(message: object) -> Key | None:
 
 
 def merged_changes(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
-    """Two changes of a job as one; each condition has its newest value."""
+    """Two changes of a job as one; each condition has its newest value, and tempi lead from the first to the last."""
     merged = {**earlier, **later}
+    if "tempo" in earlier and "tempo" in later:
+        merged["tempo"] = replace(later["tempo"], before=earlier["tempo"].before)
     conditions = {**earlier.get("conditions", {}), **later.get("conditions", {})}
     if conditions:
         merged["conditions"] = conditions

@@ -58,7 +58,7 @@ from soundforge.live.engine_protocol import (
 )
 from soundforge.live.ring_buffer import RingBuffer
 from soundforge.live.stream_feeder import FeedingThread, StreamFeeder, StreamingResampler
-from soundforge.requests import CancelToken, GenerateRequest, SamplingParams, describe_value
+from soundforge.requests import CancelToken, GenerateRequest, SamplingParams, TempoChange, describe_value
 
 AHEAD_SECONDS = 4.0       # an endless job makes no more than this before it is played
 IDLE_SECONDS = 0.02       # how often a job that is held back is looked at
@@ -275,6 +275,8 @@ class EngineWorker:
             changes = self._changes.pop(job.start.job, None)
             if changes is None:
                 continue
+            if "tempo" in changes and job.ahead_seconds < UNHEARD_SECONDS:
+                changes["tempo"] = replace(changes["tempo"], ahead_seconds=job.ahead_seconds)
             try:
                 job.continuation.update(**changes)
             except InputError as error:
@@ -433,7 +435,7 @@ def longer(request: GenerateRequest, seconds: float) -> GenerateRequest:
 
 def recorded(change: Mapping[str, Any]) -> dict[str, Any]:
     """A change of a running job as the clip's record keeps it: fit for JSON."""
-    return {name: asdict(value) if isinstance(value, SamplingParams) else describe_value(value)
+    return {name: asdict(value) if isinstance(value, (SamplingParams, TempoChange)) else describe_value(value)
             for name, value in change.items()}
 
 

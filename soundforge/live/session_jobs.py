@@ -24,7 +24,7 @@ from soundforge.live.session_capture import AUDIO_SOURCES, CapturePart
 from soundforge.live.session_pads import pad_event
 from soundforge.live.session_room import Room
 from soundforge.live.transport import Transport
-from soundforge.requests import ClipEvent, Event, GenerateRequest, JobEvent
+from soundforge.requests import ClipEvent, Event, GenerateRequest, JobEvent, TempoChange
 
 POLL_SECONDS = 0.01
 MONITOR_SECONDS = 0.01
@@ -32,6 +32,7 @@ HAND_BACK_SECONDS = 0.2  # before its end a takeover is told where to fade out
 MAX_BARS = 1000
 ENDLESS_BARS, ENDLESS_SECONDS = 8, 16.0  # what a request that has no end says instead
 MAX_GAIN = 4.0
+TREMBLING = 0.003
 
 
 def checked_gain(gain: float) -> float:
@@ -59,6 +60,7 @@ class JobPart:
         self._timer: asyncio.TimerHandle | None = None
         self._preparing: dict[Job, asyncio.Task[None]] = {}
         self._changing: dict[str, asyncio.Task[None]] = {}
+        self._tempo = room.transport.bpm
         room.retimers.append(self._retime)
 
     # --- what users ask for ---
@@ -119,10 +121,18 @@ class JobPart:
     def _retime(self) -> None:
         """The transport changed: what waits for its place on the grid moves with it."""
         self.runner.retime()
+        self._change_tempo()
         job, capture = self._takeover, self.captures.current
         if job is not None and not job.ready and capture is not None and capture.take == job.take \
                 and not capture.settled:
             self._await_line(job, capture)
+
+    def _change_tempo(self) -> None:
+        """Running jobs at the transport's tempo follow it; a clock that trembles is no change."""
+        old, new = self._tempo, self._room.transport.bpm
+        if abs(new / old - 1.0) > TREMBLING:
+            self._tempo = new
+            self.update(tempo=TempoChange(new, old))
 
     def release(self, job: str = "") -> None:
         endless = [each for each in self.runner.book if each.endless and not each.releasing]

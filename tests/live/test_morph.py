@@ -74,3 +74,21 @@ def test_a_sound_that_is_chosen_while_a_job_runs_reaches_it(tmp_path: Path) -> N
     (change,) = clip.info["changes"]
     assert change["conditions"]["chroma"]["n_samples"] == pytest.approx(0.3 * 32_000, abs=640)
     assert np.isfinite(clip.waveform).all()
+
+
+def test_a_tempo_that_changes_reaches_a_running_job_once_and_a_trembling_clock_does_not(tmp_path: Path) -> None:
+    async def run() -> sf.Clip:
+        async with running(tmp_path, rtf=2.0) as rig:
+            session = rig.session
+            session.set_tempo(120.0)
+            session.generate("a", 2.0)
+            await rig.until(lambda: any(event.kind == "progress" for event in rig.jobs()))
+            for bpm in (120.1, 119.9, 120.2, 150.0, 150.1):
+                session.set_tempo(bpm)
+            await rig.until(lambda: rig.jobs("done"))
+            return await asyncio.to_thread(session.library.load_clip, rig.jobs("done")[0].clip)
+
+    clip = asyncio.run(run())
+    told = [change["tempo"] for change in clip.info["changes"]]
+    assert [(tempo["before"], tempo["bpm"]) for tempo in told] == [(120.0, 150.0)]
+    assert 0.0 <= told[0]["ahead_seconds"] < 60.0
