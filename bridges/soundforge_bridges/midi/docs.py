@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import sys
 import textwrap
-from pathlib import Path
 
+from soundforge_bridges.docs_page import write_page
 from soundforge_bridges.midi import map_file
 from soundforge_bridges.midi.lights import CAPTURE, DIM, JOBS, PLAYING
 from soundforge_bridges.midi.map import ACTIONS, DEFAULT, PADS, Scale
@@ -47,8 +46,8 @@ def page() -> str:
               "When the clock is lost for a second, the transport goes on at the last tempo, and says so. "
               "While it comes, tempo, start, stop and position are its sender's to change.", "",
               "`--midi-clock-out NAME` sends our own clock to an output: 24 ticks a beat, each when its beat is heard; "
-              "Start at beat 0, elsewhere Song Position and Continue at the next sixteenth, Stop. The output is chosen at the "
-              "start of the server. See [transport](transport.md).", "",
+              "Start at beat 0, elsewhere Song Position and Continue at the next sixteenth, Stop. The output is "
+              "chosen at the start of the server. See [transport](transport.md).", "",
               "## The map file", "", "What the file does not name stays as above.", "",
               "```toml", _example(), "```", "",
               "`soundforge serve --midi-learn` asks for one control after the other, and writes such a file (to "
@@ -70,12 +69,5 @@ def _example() -> str:
     return textwrap.dedent(text.partition("\n\n")[2]).strip()
 
 
-def main(arguments: list[str]) -> None:
-    if arguments:
-        Path(arguments[0]).write_text(page(), encoding="utf-8", newline="\n")
-    else:
-        print(page(), end="")
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    write_page(page)

@@ -5,10 +5,8 @@ A test compares the file with `page()`, so the page cannot fall behind the code.
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 from soundforge.live.params import PARAMS, Param, find_param
+from soundforge_bridges.docs_page import write_page
 from soundforge_bridges.osc.arguments import Argument
 from soundforge_bridges.osc.fair_queue import PER_SENDER, TOTAL
 from soundforge_bridges.osc.peers import ERRORS_PER_SECOND, MAX_SUBSCRIBERS, SUBSCRIPTION_SECONDS
@@ -92,12 +90,5 @@ def _default(argument: Argument) -> str:
     return argument.absent or f"{argument.default}"
 
 
-def main(arguments: list[str]) -> None:
-    if arguments:
-        Path(arguments[0]).write_text(page(), encoding="utf-8", newline="\n")
-    else:
-        print(page(), end="")
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    write_page(page)
