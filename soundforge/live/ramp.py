@@ -41,7 +41,7 @@ class Ramp:
 
     def to(self, target: float, n_samples: int, equal_power: bool = False) -> None:
         """Move to `target` within `n_samples`, from wherever it is now."""
-        if n_samples <= 0:
+        if n_samples <= 0 or target == self.value:  # of a gain that is there already equal power would make a swell
             self.set(target)
             return
         self._from, self.target = self.value, target

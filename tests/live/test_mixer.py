@@ -152,6 +152,22 @@ def test_monitor_hands_over_at_equal_power(device: FakeDevice) -> None:
     assert (sound[1480:] == 0.5).all()
 
 
+def test_the_input_comes_back_at_equal_power_and_once(device: FakeDevice) -> None:
+    """The end of a takeover; that the monitor is where it should be is said again afterwards, and changes nothing."""
+    device.streams[0].write(steady(8000, 0.5))
+    device.command(Command.PLAY_STREAM, at=0, a=0, token=1, x=1.0)
+    device.command(Command.STOP, at=1000, b=480, token=1)
+    device.command(Command.MONITOR, at=1000, b=480, x=1.0)
+    inputs = np.random.default_rng(2).uniform(-0.5, 0.5, (3000, 2)).astype(np.float32)
+    sound = device.run(2000, inputs[:2000])
+    device.command(Command.MONITOR, at=NOW, b=480, x=1.0)
+    sound = np.concatenate([sound, device.run(1000, inputs[2000:])])
+    phase = (np.arange(480) + 1)[:, None] / 480 * np.pi / 2
+    expected = 0.5 * np.cos(phase) + inputs[1000:1480] * np.sin(phase)
+    np.testing.assert_allclose(sound[1000:1480], expected, atol=1e-6)
+    np.testing.assert_array_equal(sound[1480:], inputs[1480:])
+
+
 def test_panic_is_silent_after_3_ms_and_disarms(device: FakeDevice) -> None:
     device.mixer.clips[0] = steady(9000)
     device.streams[0].write(steady(9000))
