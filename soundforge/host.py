@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from soundforge.audio import Waveform
-from soundforge.errors import CheckpointError, PluginError, RequestError
+from soundforge.errors import CheckpointError, PluginError, RequestError, SettingsError
 from soundforge.guarded_parts import (
     GuardedCodec,
     GuardedDecoder,
@@ -117,8 +117,9 @@ class PluginHost:
 
         Raises:
             CheckpointError: no such folder, or no family recognises it.
+            SettingsError: what came is no name.
         """
-        text = os.fspath(name)
+        text = name_of(name, "model")
         families = self.registries.model_families
         for family in families.values():
             if text in family.embedded:
@@ -176,6 +177,13 @@ def _check_is_model(name: str) -> None:
     if entry is not None and entry.kind in ("codec", "decoder"):
         use = f"load_codec({entry.name!r})" if entry.kind == "codec" else "a model with --decoder"
         raise CheckpointError(f"{entry.name} is a {entry.kind}, not a model; use {use}")
+
+
+def name_of(name: Any, what: str) -> str:
+    """The text of a name or path; raises SettingsError for what is neither."""
+    if not isinstance(name, (str, os.PathLike)):
+        raise SettingsError(f"{what} came as {type(name).__name__}, expected a name or a folder")
+    return str(os.fspath(name))
 
 
 def create_host(*, load_entry_points: bool = True, only: Sequence[str] | None = None,

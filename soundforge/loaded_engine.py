@@ -12,7 +12,15 @@ from soundforge.clip import Clip
 from soundforge.clip_processing import processed, processing_for
 from soundforge.engine.cancelling import AnyToken
 from soundforge.engine.generate import Progress
-from soundforge.engine.keywords import Text, build_requests, check_alike, fill_request, is_single, with_tempo
+from soundforge.engine.keywords import (
+    Text,
+    build_requests,
+    check_alike,
+    check_progress,
+    fill_request,
+    is_single,
+    with_tempo,
+)
 from soundforge.engine.live_prompt import LivePrompt
 from soundforge.engine.model import LanguageModelRuntime
 from soundforge.engine.prompt import Prompt, make_prompt
@@ -112,6 +120,7 @@ class Engine(LoadedModel):
         Raises:
             RequestError: they differ in more.
         """
+        check_progress(progress)
         requests = [fill_request(request) for request in requests]
         check_alike(requests)
         steps = processing_for(self.host, requests[0])
@@ -179,7 +188,10 @@ class Engine(LoadedModel):
         `only_new=True`). Leaving the loop ends the generation. Keywords as of `generate`.
         """
         made = None if prompt is None else self.make_prompt(prompt)
-        request = build_requests(text, with_tempo(keywords, None if made is None else made.bpm), self.defaults)[0]
+        requests = build_requests(text, with_tempo(keywords, None if made is None else made.bpm), self.defaults)
+        if len(requests) > 1:
+            raise RequestError(f"stream came with {len(requests)} texts, expected one; generate takes a list")
+        request = requests[0]
         refuse_wholes(request)
         chunks = self.stream_request(request, made, progress, cancel)
         rate = self.sample_rate
@@ -192,6 +204,7 @@ class Engine(LoadedModel):
         What comes back can be changed and stopped while it runs. With `endless` it goes on until it is stopped. With a
         decoder of its own it is one chunk, when all is done.
         """
+        check_progress(progress)
         return self._streams.begin(self.model, fill_request(request), prompt, progress, cancel, endless)
 
     def open_prompt(self, text: str | None = None, **keywords: Any) -> LivePrompt:

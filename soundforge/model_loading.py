@@ -15,7 +15,7 @@ import torch
 
 from soundforge.engine.model import LanguageModelRuntime
 from soundforge.errors import CheckpointError, ConditionError, PluginError, RequestError, SettingsError
-from soundforge.host import PluginHost
+from soundforge.host import PluginHost, name_of
 from soundforge.interfaces import (
     BringsProjection,
     Codec,
@@ -219,7 +219,7 @@ def load_codec_by_name(host: PluginHost, name: str | os.PathLike[str]) -> Codec:
     Raises:
         CheckpointError, PluginError, NotCachedError.
     """
-    text = os.fspath(name)
+    text = name_of(name, "codec")
     if text in host.registries.codecs:
         return host.codec(text)
     folder = Path(text).expanduser()

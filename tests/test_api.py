@@ -26,6 +26,7 @@ from soundforge.interfaces import (
     ModelFamilyDescriptor,
 )
 from soundforge.registry import Origin
+from soundforge.shared_host import shared_host
 from soundforge.testing.tiny_model import CARD, HOP, SAMPLE_RATE, tiny_engine, tiny_parts
 
 
@@ -189,7 +190,10 @@ class TestExtend:
     ({"bars": 4, "seconds": 1, "bpm": 100}, "choose one"), ({"temperature": -1}, "temperature came as -1"),
     ({"seed": 1.5}, "seed came as 1.5"), ({"decoder": "nonsense"}, "decoder came as 'nonsense'"),
     ({"text": 3}, "text came as int"), ({"text": ["a", 3]}, "text came as list"),
-    ({"conditions": "chroma"}, "conditions came as str"),
+    ({"conditions": "chroma"}, "conditions came as str"), ({"guidance": 2}, "guidance came as int"),
+    ({"progress": 3}, "progress came as int"), ({"cancel": True}, "cancel came as bool"),
+    ({"conditions": {"moood": 1}}, r"'moood' came.*did you mean 'mood'"),
+    ({"conditions": {"tide": 1}}, "no loaded plugin has a conditioner of that name"),
 ])
 def test_bad_keywords_are_told_in_one_line(engine: api.Engine, keywords: dict[str, Any], match: str) -> None:
     with pytest.raises(sf.InputError, match=match) as error:
@@ -307,6 +311,19 @@ class TestLoad:
     def test_impossible_settings(self, keywords: dict[str, str], match: str) -> None:
         with pytest.raises(sf.SettingsError, match=match):
             sf.load("tiny", host=host_with_tiny(), **keywords)  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("load", [sf.load, sf.load_codec])
+    @pytest.mark.parametrize("name", [3, None, b"tiny"])
+    def test_what_is_no_name_is_told(self, load: Any, name: Any) -> None:
+        with pytest.raises(sf.SettingsError, match=r"came as .*, expected a name or a folder"):
+            load(name, host=host_with_tiny())
+
+    def test_a_plugin_s_file_that_loads_a_model_itself_is_told(self, tmp_path: Path) -> None:
+        """As a script beside the plugins does, which is imported with them; it would wait for itself."""
+        (tmp_path / "use.py").write_text(f"import soundforge\nsoundforge.load('tiny', plugins_dir={str(tmp_path)!r})\n")
+        with pytest.raises(sf.CheckpointError, match="no model 'tiny'"):
+            sf.load("tiny", plugins_dir=tmp_path)
+        assert [info.name for info in shared_host(tmp_path, ()).manager.report() if "if __name__ ==" in info.error]
 
     def test_unknown_names_list_the_choices(self) -> None:
         with pytest.raises(sf.CheckpointError, match=r"no model 'tinny'.*embedded models: tiny"):

@@ -7,6 +7,7 @@ jointly with the others.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -164,8 +165,10 @@ class ConditionBank:
         for name in dict.fromkeys(names):
             found = self._find(name)
             if found is None:
-                raise ConditionError(f"condition {name!r} came, but model {self.model!r} has no slot for it; "
-                                     f"its slots: {self._describe_slots()}")
+                near = difflib.get_close_matches(name, self.names, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else "and no loaded plugin has a conditioner of that name"
+                raise ConditionError(f"condition {name!r} came, but model {self.model!r} has no slot for it "
+                                     f"({hint}); its slots: {self._describe_slots()}")
             slot, conditioner, automatic = found
             if slot.name in chosen:
                 raise ConditionError(f"conditions {chosen[slot.name].name!r} and {name!r} both feed the slot "

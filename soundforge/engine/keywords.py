@@ -68,6 +68,13 @@ def fill_request(request: GenerateRequest) -> GenerateRequest:
     return request if request.seed is not None else request.with_seed(secrets.randbits(31))
 
 
+def check_progress(progress: object) -> None:
+    """Raise RequestError for what cannot be called."""
+    if progress is not None and not callable(progress):
+        raise RequestError(f"progress came as {type(progress).__name__}, expected a function of (frames done, frames "
+                           "wanted)")
+
+
 def _texts(text: Text, conditions: Any, batch: int | None) -> list[str | None]:
     if not isinstance(conditions, Mapping):
         raise ConditionError(f"conditions came as {type(conditions).__name__}, expected a mapping such as "

@@ -52,12 +52,14 @@ DESCRIPTORS = {
 
 def test_the_page_s_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
+    folder = tmp_path / "my_plugins"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
     names: dict[str, Any] = {}
     for block in [block for page in (PAGE, *FURTHER) for block in BLOCK.findall(page.read_text(encoding="utf-8"))]:
         file = re.match(r"# (\w+\.py)\n", block)
         if file:
-            (tmp_path / file[1]).write_text(block, encoding="utf-8")
+            (folder / file[1]).write_text(block, encoding="utf-8")
         if file is None or file[1].startswith("test_"):
             exec(compile(block, f"{PAGE.name}: {file[1] if file else 'python'}", "exec"), names)
     try:

@@ -79,6 +79,8 @@ class StarterCodec:
         if isinstance(wave, Waveform):
             mono = wave.with_channels(1).resampled(self.sample_rate)
             return torch.from_numpy(mono.samples.copy())[None].to(self.device)
+        if not isinstance(wave, Tensor):
+            raise AudioError(f"audio came as {type(wave).__name__}, expected a Waveform or a tensor [B, 1, T]")
         if wave.ndim != 3 or wave.shape[1] != 1 or not wave.is_floating_point():
             raise AudioError(
                 f"audio came as {wave.dtype} with shape {list(wave.shape)}, expected floats "
@@ -93,6 +95,8 @@ class StarterCodec:
             raise AudioError(f"n_codebooks came as {n_codebooks}, expected 1 to {self.n_codebooks}")
 
     def _check_codes(self, codes: Tensor) -> None:
+        if not isinstance(codes, Tensor):
+            raise AudioError(f"codes came as {type(codes).__name__}, expected EncodedAudio or a tensor [B, K, T]")
         if codes.ndim != 3 or not 1 <= codes.shape[1] <= self.n_codebooks:
             raise AudioError(
                 f"codes came with shape {list(codes.shape)}, expected [batch, 1..{self.n_codebooks}, frames]"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -64,7 +64,7 @@ class StarterStyle:
         if value is None:
             return None
         wave = audio_value(value, "style")
-        start = float(context.options.get("excerpt_start_seconds", 0.0))
+        start = _excerpt_start(context.options)
         rated = wave.with_channels(1).resampled(self.codec.sample_rate)
         rated = rated.slice_samples(int(start * rated.sample_rate))
         if rated.n_samples < self.codec.hop_length * features.STYLE_SHORTEST:
@@ -84,6 +84,15 @@ class StarterStyle:
             if item is not None:
                 values[row], mask[row] = item.cpu(), True
         return Condition(values.to(self.device), mask.to(self.device))
+
+
+def _excerpt_start(options: Mapping[str, Any]) -> float:
+    start = options.get("excerpt_start_seconds", 0.0)
+    if isinstance(start, bool) or not isinstance(start, (int, float)) or not 0.0 <= start <= 3600.0:
+        raise ConditionError(
+            f"option 'excerpt_start_seconds' of condition 'style' came as {start!r}, expected a number from 0 to 3600"
+        )
+    return float(start)
 
 
 class StarterLevel:
