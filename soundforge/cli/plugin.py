@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Write, check and measure plugins.")
 
 Package = Annotated[str, typer.Argument(metavar="PACKAGE", help=(
-    "An installed distribution, the name of its entry point, or a module."))]
+    "An installed distribution, the name of its entry point, a module, or its file."))]
 _NAME = re.compile(r"[a-z][a-z0-9]*([-_.][a-z0-9]+)*")
 
 
@@ -32,12 +32,14 @@ def new(
 ) -> None:
     """Write a package with a working plugin, its tests and a CI file."""
     from soundforge.cli.plugin_templates import KINDS, files_of
+    from soundforge.plugin_manager import PluginManager
 
     if kind not in KINDS:
         usage_error(f"--kind came as {kind!r}, expected one of {', '.join(KINDS)}")
     if not _NAME.fullmatch(name) or len(name) > 60:
         usage_error(f"NAME came as {name!r}, expected a-z and 0-9 in words joined by - or _, beginning with a letter")
-    files = files_of(name, kind)
+    taken = {known for registry in PluginManager().registries.by_hook().values() for known in registry}
+    files = files_of(name, kind, taken)
     module = next(path for path in files if path.endswith("/__init__.py")).split("/")[0]
     if module in ("soundforge", "soundforge_plugins", "soundforge_bridges", "test", "tests"):
         usage_error(f"NAME came as {name!r}, but a module {module!r} exists already; choose another")
@@ -79,8 +81,8 @@ def bench(package: Package, seconds: Annotated[float, typer.Option(help="Audio t
 
     if not 0.1 <= seconds <= 60:
         usage_error(f"--seconds came as {seconds:g}, expected 0.1 to 60")
-    _look_into(plugins_dir)
-    rows = [row for module in find_plugin_modules(package) for row in bench_module(module, seconds)]
+    rows = [row for module in find_plugin_modules(_module_name(package, plugins_dir))
+            for row in bench_module(module, seconds)]
     if json:
         print_json([{"part": part, "measure": measure, "value": value, "unit": unit}
                     for part, measure, value, unit in rows])
@@ -105,15 +107,18 @@ class Result:
 def _checks(package: str, plugins_dir: Path | None) -> list[PartCheck]:
     from soundforge.testing.parts import checks_of
 
-    _look_into(plugins_dir)
-    return checks_of(package)
+    return checks_of(_module_name(package, plugins_dir))
 
 
-def _look_into(plugins_dir: Path | None) -> None:
-    """A plugin that is one file in a folder is a module there; so is one in the folder where one stands."""
-    for folder in (plugins_dir, Path.cwd()):
+def _module_name(package: str, plugins_dir: Path | None) -> str:
+    """The name to look for. A plugin that is one file, or a package, is a module in its folder; so is one in the folder
+    where one stands."""
+    path = Path(package)
+    given = (path.is_file() and path.suffix == ".py") or (path / "__init__.py").is_file()
+    for folder in (plugins_dir, Path.cwd(), path.resolve().parent if given else None):
         if folder is not None and str(folder.resolve()) not in sys.path:
             sys.path.insert(0, str(folder.resolve()))
+    return path.resolve().stem if given else package
 
 
 def _result(check: PartCheck) -> Result:

@@ -89,13 +89,13 @@ def find_plugin_modules(package: str) -> list[str]:
     if found:
         return sorted(found)
     try:
-        known = importlib.util.find_spec(package) is not None
+        spec = importlib.util.find_spec(package)
     except (ImportError, ValueError, AttributeError):
-        known = False
-    if not known:
+        spec = None
+    if spec is None or spec.origin is None:  # a folder that merely has that name is a namespace, without origin
         raise InputError(f"plugin came as {package!r}, expected an installed distribution, an entry point of the group "
-                         f"{ENTRY_POINT_GROUP!r}, or a module; install it first (`pip install -e .`), or go to where "
-                         "it lies")
+                         f"{ENTRY_POINT_GROUP!r}, a module, or its file; install it first (`pip install -e .`), or go "
+                         "into the folder where the module lies")
     return [package]
 
 

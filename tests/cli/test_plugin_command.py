@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from soundforge.cli import main
-from soundforge.cli.plugin_templates import KINDS
+from soundforge.cli.plugin_templates import KINDS, files_of
 
 
 def run(*words: str) -> int:
@@ -64,8 +64,21 @@ def test_check_names_the_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     told = capsys.readouterr()
     assert "gave ndarray, expected a Waveform" in told.out.replace("\n", " ")
     assert "1 of 2 checks of loud_plugin failed" in told.err
-    assert run("plugin", "check", "no_such_plugin_at_all") == 2
-    assert "install it first" in capsys.readouterr().err
+    assert run("plugin", "check", str(tmp_path / "loud_plugin.py")) == 1, "its file will do"
+    assert "1 of 2 checks" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a-project").mkdir()
+    for name in ("no_such_plugin_at_all", "a-project", "./a-project"):
+        assert run("plugin", "check", name) == 2
+        assert "install it first" in capsys.readouterr().err
+
+
+def test_users_say_a_short_name_unless_it_is_taken() -> None:
+    for taken, said in (((), "tides"), (("tides",), "soundforge_tides")):
+        files = files_of("soundforge-tides", "conditioner", taken)
+        assert f'ConditionerDescriptor("{said}"' in files["soundforge_tides/__init__.py"]
+        assert f"--condition {said}=A" in files["README.md"]
+    assert all("$" not in text.replace("${{", "") for kind in KINDS for text in files_of("x-y", kind).values())
 
 
 @pytest.mark.slow

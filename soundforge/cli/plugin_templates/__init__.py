@@ -1,11 +1,11 @@
 """What `soundforge plugin new` writes: files by path, one module and its tests for each kind of part.
 
-`$name` is the distribution's name, `$module` the Python module's, `$Part` the class's.
+`$name` is the distribution's name, `$module` the Python module's, `$part` what users say, `$Part` the class's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from string import Template
 
 from soundforge.cli.plugin_templates import codec, controls, parts
@@ -51,13 +51,36 @@ testpaths = ["tests"]
 README = '''\
 # $name
 
-A $kind for [SoundForge](https://pypi.org/project/soundforge/).
+A $kind for SoundForge.
 
     pip install -e ".[test]"
     soundforge plugins          # it is listed
     soundforge plugin check $module
     pytest
+
+$use
 '''
+
+USE: Mapping[str, str] = {
+    "conditioner": """Use it, offline and in a running `soundforge serve`:
+
+    soundforge render "slow piano" -o piano.wav --condition $part=A
+    oscsend localhost 9130 /soundforge/condition/$part s A""",
+    "codec": """Use it: `soundforge.load_codec("$part")`; a checkpoint's configuration names it.""",
+    "decoder": """Use it:
+
+    soundforge render "slow piano" -o piano.wav --decoder $part
+    oscsend localhost 9130 /soundforge/param/decoder s $part""",
+    "clip-processor": """Use it:
+
+    soundforge render "slow piano" -o piano.wav --process $part
+    oscsend localhost 9130 /soundforge/param/processors s $part""",
+    "bridge": """`soundforge serve` starts it.""",
+    "listener": """It hears every event of `soundforge serve`.""",
+    "model-family": """Use it:
+
+    soundforge render "slow piano" -o piano.wav --model $part""",
+}
 
 CI = '''\
 name: test
@@ -79,16 +102,20 @@ jobs:
 '''
 
 
-def files_of(name: str, kind: str) -> dict[str, str]:
+def files_of(name: str, kind: str, taken: Collection[str] = ()) -> dict[str, str]:
     """Path below the new folder -> text.
 
     Args:
-        name: of the distribution, such as "soundforge-tides".
+        name: of the distribution, such as "soundforge-tides"; what users say is then "tides".
         kind: one of `KINDS`.
+        taken: what users say already means other parts; the part is called like its module then.
     """
     module = name.lower().replace("-", "_").replace(".", "_")
-    words = {"name": name, "module": module, "kind": kind.replace("-", " "),
-             "Part": "".join(word.capitalize() for word in module.split("_"))}
+    short = module.removeprefix("soundforge_")
+    part_name = module if short in taken or not short[:1].isalpha() else short
+    words = {"name": name, "module": module, "kind": kind.replace("-", " "), "part": part_name,
+             "Part": "".join(word.capitalize() for word in part_name.split("_"))}
+    words["use"] = Template(USE[kind]).substitute(words)
     register, part, tests = KINDS[kind]
     texts = {"pyproject.toml": PYPROJECT, "README.md": README, ".github/workflows/test.yml": CI,
              ".gitignore": "__pycache__/\n*.egg-info/\nbuild/\n",

@@ -17,7 +17,7 @@ def _make(host, source):
 
 @sf.hookimpl
 def register_codecs(register):
-    register(CodecDescriptor("$module", _make, sample_rate=8000, channels=1, frame_rate_hz=2000.0, n_codebooks=4,
+    register(CodecDescriptor("$part", _make, sample_rate=8000, channels=1, frame_rate_hz=2000.0, n_codebooks=4,
                              codebook_size=256, summary="four samples of 8 bits as a frame"))
 '''
 

@@ -17,7 +17,7 @@ def _make(host, options):
 
 @sf.hookimpl
 def register_clip_processors(register):
-    register(ClipProcessorDescriptor("$module", _make, summary="soft saturation"))
+    register(ClipProcessorDescriptor("$part", _make, summary="soft saturation"))
 '''
 
 PROCESSOR = '''\
@@ -122,7 +122,7 @@ def _make(session, settings):
 
 @sf.hookimpl
 def register_bridges(register):
-    register(BridgeDescriptor("$module", _make, summary="prints what happens"))
+    register(BridgeDescriptor("$part", _make, summary="prints what happens"))
 '''
 
 BRIDGE = '''\
@@ -145,7 +145,7 @@ class $Part:
             self._leave = None
 
     def _heard(self, event, origin):
-        self.write(f"$module: {event}")
+        self.write(f"$part: {event}")
 '''
 
 BRIDGE_TEST = '''\
@@ -192,7 +192,7 @@ def _recognises(folder):
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(config, dict) and config.get("model_type") == "$module"
+    return isinstance(config, dict) and config.get("model_type") == "$part"
 
 
 def _load(host, folder, options):
@@ -203,7 +203,7 @@ def _load(host, folder, options):
 
 @sf.hookimpl
 def register_model_families(register):
-    register(ModelFamilyDescriptor("$module", _recognises, _load, embedded=("$module",), summary="noise to begin with"))
+    register(ModelFamilyDescriptor("$part", _recognises, _load, embedded=("$part",), summary="noise to begin with"))
 '''
 
 FAMILY = '''\
@@ -218,8 +218,8 @@ from soundforge.testing.tiny_model import tiny_parts
 def load(folder):
     """Parts of the model in `folder`, or of the one in this package when it is None."""
     if folder is not None and not (folder / "config.json").is_file():
-        raise CheckpointError(f"{str(folder)!r} has no config.json, expected a checkpoint of $module")
-    return replace(tiny_parts(), name="$module", slots=(), folder=folder)
+        raise CheckpointError(f"{str(folder)!r} has no config.json, expected a checkpoint of $part")
+    return replace(tiny_parts(), name="$part", slots=(), folder=folder)
 '''
 
 FAMILY_TEST = '''\

@@ -17,7 +17,7 @@ def _make(host, setup):
 
 @sf.hookimpl
 def register_conditioners(register):
-    register(ConditionerDescriptor("$module", feeds=("chroma",), fuse="sum", width=12, factory=_make,
+    register(ConditionerDescriptor("$part", feeds=("chroma",), fuse="sum", width=12, factory=_make,
                                    takes="a note such as 'A' or 'F#'", examples=("A", "F#"),
                                    summary="one pitch class throughout"))
 '''
@@ -43,7 +43,7 @@ class $Part:
         if value is None or value == "":
             return None
         if not isinstance(value, str) or value not in NOTES:
-            raise ConditionError(f"condition '$module' came as {value!r}, expected one of {' '.join(NOTES)}")
+            raise ConditionError(f"condition '$part' came as {value!r}, expected one of {' '.join(NOTES)}")
         return NOTES.index(value)
 
     def encode(self, prepared, context):
@@ -96,7 +96,7 @@ def _make(host, setup):
 
 @sf.hookimpl
 def register_decoders(register):
-    register(DecoderDescriptor("$module", codecs=("starter", "encodec_32khz"), factory=_make,
+    register(DecoderDescriptor("$part", codecs=("starter", "encodec_32khz"), factory=_make,
                                summary="the codec's own decoder with a little tape hiss"))
 '''
 
