@@ -21,6 +21,7 @@ class Job:
     (`armed`, `sounding`, `voice_done`). `stream_closed` = the engine writes no more into its ring. `gain` is that of
     its voice (a trigger's velocity scales it); the clip is kept at full level. `failure` = why it is to end, as soon as
     the engine has let go of it. `stopping` = its voice was told to stop, and starts no more.
+    `line_beat` = the bar line on which a takeover's clip begins.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Job:
     begin: int = -1
     line: int = -1
     line_position: int = -1
+    line_beat: float | None = None
     launch: Launch | None = None
     # the engine's life; `ready` = its prompt and conditions are there
     ready: bool = False

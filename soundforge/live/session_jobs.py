@@ -110,7 +110,7 @@ class JobPart:
         """Plan a takeover as the bar lines lie by now, and wake up in time for it."""
         audio, bars = self._room.audio, self.captures.planned(capture)
         fade = int(self._crossfade_seconds * audio.rate)
-        job.line = bars.stop - bars.start
+        job.line, job.line_beat = bars.stop - bars.start, bars.beats[1]
         job.begin, job.line_position = job.line - fade, bars.line
         early = min(self.runner.pace.lead_time_seconds, 0.75 * job.line / audio.rate)
         wait = (bars.line - audio.now()) / audio.rate - early
@@ -347,7 +347,10 @@ class JobPart:
         library, disk = self._room.library, self._room.disk
         name = job.clip = job.clip or self.clip_id()
         heard = {entry.id: entry.bpm for entry in library.list("take")}.get(job.take)
-        clip = replace(finished.clip, info={**finished.clip.info, "job": job.id, "take": job.take},
+        request = finished.clip.request
+        if job.line_beat is not None:
+            request = replace(request, tags={**request.tags, "start_beat": job.line_beat})
+        clip = replace(finished.clip, request=request, info={**finished.clip.info, "job": job.id, "take": job.take},
                        bpm=finished.clip.bpm or heard or self._room.transport.bpm)
 
         async def write() -> None:

@@ -288,10 +288,14 @@ def test_takeover_goes_on_without_a_gap_on_the_bar_line(tmp_path: Path) -> None:
             started = session.transport_now().sample_of(playing.beat)
             assert abs(started - line) <= 1
             assert done.seconds == 2.0
+            clip = session.library.load_clip(done.clip)
+            assert clip.request.tags["start_beat"] == rig.takes()[0].start_beat + 8, "its place on the timeline"
             await asyncio.sleep(0.2)
         sound = rig.sound()
-        for at in range(line - RATE // 10, line + RATE // 2, 240):
-            assert np.abs(sound[at:at + 240]).max() > 1e-5, "no silence of 5 ms"
+        for edge in (line, line + 2 * RATE):  # where it takes over, and where it gives the input back
+            for at in range(edge - RATE // 10, edge + RATE // 10, 240):
+                assert np.abs(sound[at:at + 240]).max() > 1e-5, "no silence of 5 ms"
+        assert np.abs(sound[line + 2 * RATE:line + 2 * RATE + 240]).max() > 0.05, "the input's beat is there at once"
         assert tone_power(sound[line:line + RATE], tone_hz(3)) == pytest.approx(AMPLITUDE, rel=0.03)
         assert tone_power(sound[line - RATE // 4:line - 480], tone_hz(3)) < 0.03
 
