@@ -7,8 +7,8 @@ Random weights: 24 layers, width 1024, 16 heads, 4 codebooks of 2048, cross-atte
 guidance (two rows). All caches stand at a position, then each thing makes a few steps there, in turns, with a pause
 between them in which the threads of the one before go to sleep.
 
-`--whole`: ours make all 1,500 steps of the window, a stretch of 250 at a time, in turns with the others, who make a few
-steps in the middle of each stretch. Their cost grows on a straight line with the position, so 250 times a step in the
+`--whole`: ours make all 1,500 steps of the window, a stretch of 300 at a time, in turns with the others, who make a few
+steps in the middle of each stretch. Their cost grows on a straight line with the position, so 300 times a step in the
 middle is what the stretch would take; all of theirs, 1,500 steps, would take longer than a benchmark can.
 
 The limit is the time to read what a step must read (weights, and the filled keys and values) at the bandwidth measured
@@ -29,7 +29,7 @@ from step_models import AudioCraft, Ours, Steps, Transformers
 from soundforge.machine import read_bandwidth
 
 STEPS_AT_ONCE = 3
-WINDOW, STRETCH = 1500, 250
+WINDOW, STRETCH = 1500, 300
 PAUSE_SECONDS = 0.02
 """OpenMP's threads spin for some milliseconds after their work; whoever comes next would have to share the cores."""
 
@@ -37,10 +37,10 @@ KINDS = ("float32", "int8", "int4")
 Seconds = dict[str, list[float]]
 
 
-def turns(models: Mapping[str, Steps], rounds: int) -> Seconds:
-    """Seconds per step, one figure a round, from where the models stand; a round before is not counted."""
+def turns(models: Mapping[str, Steps], rounds: int, warm_up: int = 1) -> Seconds:
+    """Seconds per step, one figure a round, from where the models stand; `warm_up` rounds before are not counted."""
     taken: Seconds = {name: [] for name in models}
-    for turn in range(-1, rounds):
+    for turn in range(-warm_up, rounds):
         for name in (list(models) if turn % 2 else reversed(list(models))):
             time.sleep(PAUSE_SECONDS)
             seconds = models[name].seconds(STEPS_AT_ONCE) / STEPS_AT_ONCE
@@ -71,7 +71,7 @@ def whole_window(ours: Mapping[str, Ours], theirs: Mapping[str, Steps]) -> Secon
     for index, start in enumerate(range(0, WINDOW, STRETCH)):
         for other in theirs.values():
             other.stand_at(start + STRETCH // 2)
-        for name, values in turns(theirs, 1).items():
+        for name, values in turns(theirs, rounds=1, warm_up=0).items():
             found[name].append(median(values))
         for name in (list(ours) if index % 2 else reversed(list(ours))):
             time.sleep(PAUSE_SECONDS)

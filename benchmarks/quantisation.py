@@ -139,7 +139,8 @@ def _recipes() -> dict[str, Recipe]:
     out = {"8 bits": Recipe(8)}
     out |= {f"4 bits, groups of {group}": Recipe(4, group) for group in (32, 64, 96)}
     out |= {f"4 bits, groups of 32, {wide} in 8": Recipe(4, 32, (wide,)) for wide in MATRICES}
-    out["4 bits, groups of 32, out_proj and linear2 in 8"] = Recipe(4, 32, ("out_proj", "linear2"))
+    for pair in (("in_proj", "out_proj"), ("out_proj", "linear2")):
+        out[f"4 bits, groups of 32, {' and '.join(pair)} in 8"] = Recipe(4, 32, pair)
     return out
 
 

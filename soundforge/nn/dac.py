@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from soundforge.nn.compiled_codec import kernels_for
 from soundforge.nn.streaming import Chain, Pointwise, Residual, StreamLayer
 from soundforge.nn.streaming_bounds import CODEBOOKS, ENTRIES, SAMPLE_RATE, WIDTH, check_integers, checked_ratios
 from soundforge.nn.streaming_codec import CodecNetwork, NeuralCodec
@@ -85,6 +86,9 @@ class Snake(StreamLayer):
         self.alpha = nn.Parameter(torch.ones(1, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
+        kernels = kernels_for(x)
+        if kernels is not None and x.is_contiguous():
+            return kernels.snake(x, self.alpha.flatten())
         # In place on the one new tensor: the activation is as costly as the convolutions otherwise. `alpha` is float32,
         # and so is the phase, of which 8 bits would be too few.
         wave = (self.alpha * x).sin_().square_()

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from soundforge.audio import Waveform
 from soundforge.errors import AudioError
 from soundforge.interfaces import CodecStream, EncodedAudio
+from soundforge.nn.compiled_codec import compiled_layers
 from soundforge.nn.streaming import Chain, decoder_lookahead_frames, encoder_lookahead_samples
 from soundforge.nn.streaming_codec_base import CodecBase
 from soundforge.nn.streaming_session import NetworkStream
@@ -152,7 +153,9 @@ class NeuralCodec(CodecBase):
     @torch.no_grad()
     def decode_from_latent(self, latent: Tensor) -> Tensor:
         """A latent `[B, D, T]` to samples `[B, C, n]`, as `decode` does behind `decode_latent`."""
-        samples: Tensor = self.network.decoder(latent.to(self.device, self.dtype))
+        latent = latent.to(self.device, self.dtype)
+        with compiled_layers(self.network.decoder):
+            samples: Tensor = self.network.decoder(latent)
         return samples.to(self.dtype)
 
     def decode_codes(self, codes: Tensor, encoded: EncodedAudio) -> Tensor:

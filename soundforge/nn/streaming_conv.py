@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from soundforge.nn.compiled_codec import PackedFilters, kernels_for
 from soundforge.nn.streaming import StreamLayer, group_norm, join, tail_of
 from soundforge.nn.streaming_product import WORTH_PACKING, PackedProduct
 
@@ -96,6 +97,7 @@ class StreamConv1d(StreamLayer):
         self.whole_frames = whole_frames
         self.pad_mode = pad_mode
         self._product = PackedProduct()
+        self._filters = PackedFilters()
 
     def forward(self, x: Tensor) -> Tensor:
         right = self._right(x.shape[-1])
@@ -141,6 +143,10 @@ class StreamConv1d(StreamLayer):
         """`[B, C, n]`, padded but for `padding` zeros on both sides, to `[B, C', m]`."""
         weight, bias = self.conv.weight, self.conv.bias
         x = x.to(weight.dtype)
+        kernels = kernels_for(x)
+        if kernels is not None and self.stride == 1:
+            return kernels.convolve(x, self._filters(weight, lambda: weight), bias, out_channels=self.out_channels,
+                                    dilation=self.dilation, padding=padding)
         n_frames = (x.shape[-1] + 2 * padding - self.span) // self.stride + 1
         if x.device.type == "cpu" and x.dtype == torch.bfloat16:
             return self._in_rows(F.pad(x.transpose(1, 2), (0, 0, padding, padding)) if padding else x.transpose(1, 2))

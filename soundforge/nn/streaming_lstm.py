@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from soundforge.nn.compiled_codec import CodecKernels, PackedFilters, kernels_for
 from soundforge.nn.streaming import StreamLayer
 from soundforge.nn.streaming_product import InputMajor, PackedProduct
 
@@ -35,6 +37,7 @@ class RunningLstm(StreamLayer):
         super().__init__()
         self.lstm = nn.LSTM(dimension, dimension, n_layers)
         self._products = [PackedProduct() for _ in range(n_layers)]
+        self._filters = [PackedFilters() for _ in range(n_layers)]
         self._turned = [InputMajor() for _ in range(n_layers)]
         self._recurrent = [PackedProduct() for _ in range(n_layers)]
 
@@ -49,13 +52,31 @@ class RunningLstm(StreamLayer):
             return x
         x = x.to(cast(Tensor, self.lstm.weight_hh_l0).dtype)
         by_time = x.permute(2, 0, 1)
-        if x.device.type == "cpu":
+        kernels = kernels_for(x)
+        if kernels is not None:
+            y, state.hidden = self._run_compiled(kernels, by_time, state.hidden)
+        elif x.device.type == "cpu":
             y, state.hidden = self._run_on_cpu(by_time, state.hidden)
         else:
             y, state.hidden = self.lstm(by_time, state.hidden)
         # Back to samples lying next to each other: a transposed tensor sends convolutions down slow paths.
         joined = (y + by_time).permute(1, 2, 0)
         return joined if x.dtype == torch.bfloat16 and x.shape[0] == 1 else joined.contiguous()
+
+    def _run_compiled(self, kernels: CodecKernels, x: Tensor, hidden: LstmHidden | None) -> tuple[Tensor, LstmHidden]:
+        """As `_run_on_cpu`, a layer's frames in one call; the inputs' share is a convolution of one tap."""
+        lasts_h, lasts_c = [], []
+        for layer in range(self.lstm.num_layers):
+            w_input, w_hidden, b_input, b_hidden = cast("list[Tensor]", self.lstm.all_weights[layer])
+            packed = self._filters[layer](w_input, partial(w_input.unsqueeze, 2))
+            shares = kernels.convolve(x.permute(1, 2, 0).contiguous(), packed, b_input + b_hidden,
+                                      out_channels=w_input.shape[0]).permute(2, 0, 1).contiguous()
+            start = x.new_zeros(x.shape[1:])
+            h, c = (start, start) if hidden is None else (hidden[0][layer], hidden[1][layer])
+            x, c = kernels.recurrent(shares, w_hidden, h, c)
+            lasts_h.append(x[-1])
+            lasts_c.append(c)
+        return x, (torch.stack(lasts_h), torch.stack(lasts_c))
 
     def _run_on_cpu(self, x: Tensor, hidden: LstmHidden | None) -> tuple[Tensor, LstmHidden]:
         """The same as `self.lstm(x, hidden)` for `[n, B, D]`.

@@ -38,7 +38,7 @@ class PackedProduct:
         """
         if weight.numel() < WORTH_PACKING or not _available(weight):
             return torch.mm(rows, matrix().t())
-        key = _state_of(weight)
+        key = state_of(weight)
         packed = self._packed  # read once: another thread may replace it meanwhile
         if packed is None or packed[0] != key:
             packed = self._packed = (key, _arranged(matrix()))
@@ -67,7 +67,7 @@ class InputMajor:
 
     def __call__(self, weight: Tensor) -> Tensor:
         """The turned copy; made anew when the weight has changed."""
-        key = _state_of(weight)
+        key = state_of(weight)
         turned = self._turned
         if turned is None or turned[0] != key:
             turned = self._turned = (key, weight.detach().t().contiguous())
@@ -80,7 +80,7 @@ class InputMajor:
         return type(self), ()
 
 
-def _state_of(weight: Tensor) -> tuple[Any, ...]:
+def state_of(weight: Tensor) -> tuple[Any, ...]:
     """Differs when a weight was replaced or written to."""
     return weight.data_ptr(), 0 if weight.is_inference() else weight._version, weight.shape, weight.dtype
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from soundforge.audio import Waveform
 from soundforge.errors import AudioError
+from soundforge.nn.compiled_codec import compiled_layers
 from soundforge.nn.streaming import clone_state
 from soundforge.nn.streaming_codec_base import CodecBase
 
@@ -101,7 +102,9 @@ class NetworkStream:
     def _decode(self, latent: Tensor, last: bool) -> Tensor:
         if self._decoder is None:
             raise AudioError("this stream has finished decoding; take a fresh one with codec.stream()")
-        return self._codec.network.decoder.step(latent, self._decoder, last).to(latent.dtype)
+        decoder = self._codec.network.decoder
+        with compiled_layers(decoder):
+            return decoder.step(latent, self._decoder, last).to(latent.dtype)
 
     def _check_batch(self, tensor: Tensor) -> None:
         if tensor.shape[0] != self._batch_size:

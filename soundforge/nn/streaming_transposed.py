@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from soundforge.nn.compiled_codec import PackedFilters, kernels_for
 from soundforge.nn.streaming import StreamLayer, group_norm
 from soundforge.nn.streaming_product import PackedProduct
 
@@ -59,6 +60,7 @@ class StreamConvTranspose1d(StreamLayer):
         self.left = left
         self.right = right
         self._product = PackedProduct()
+        self._filters = PackedFilters()
 
     def forward(self, x: Tensor) -> Tensor:
         y = self._spread(x)
@@ -100,6 +102,10 @@ class StreamConvTranspose1d(StreamLayer):
         x = x.to(weight.dtype)
         if x.device.type != "cpu" or self.overlap != self.stride:
             return F.conv_transpose1d(x, weight, bias, self.stride)
+        kernels = kernels_for(x)
+        if kernels is not None:
+            return kernels.convolve(x, self._filters(weight, self._two_taps), bias, out_channels=self.out_channels,
+                                    stride=self.stride, padding=1)
         # Where the kernel is two strides long, a frame makes two strides of samples and each stride is the sum of
         # two frames' shares: one matrix product and one addition. PyTorch's own CPU kernels re-pack the weights
         # on every call, which costs several times the arithmetic when few frames come.
@@ -121,6 +127,13 @@ class StreamConvTranspose1d(StreamLayer):
         if bias is not None:
             y += bias[:, None, None]
         return y.view(batch, out_channels, -1)
+
+    def _two_taps(self) -> Tensor:
+        """The weight as that of an ordinary convolution `[C' * stride, C, 2]`: a stride of samples is the sum of what
+        the frame before gives to it and what its own frame gives."""
+        weight = self.conv.weight
+        halves = weight.reshape(*weight.shape[:2], 2, self.stride).flip(2)
+        return halves.permute(1, 3, 0, 2).flatten(0, 1)
 
     def _spread_in_rows(self, x: Tensor) -> Tensor:
         """The same with channels innermost: frames are rows already, and so are the samples that come out."""

@@ -1,8 +1,8 @@
-"""The C structs of `step.c` and how tensors become them. The caller keeps the tensors alive."""
+"""The C structs of the kernels and how tensors become them. The caller keeps the tensors alive."""
 
 from __future__ import annotations
 
-from ctypes import POINTER, Structure, c_float, c_int, c_void_p
+from ctypes import POINTER, Structure, c_float, c_int, c_int64, c_void_p
 
 import torch
 from torch import Tensor
@@ -42,6 +42,23 @@ class Cache(Structure):
 class State(Structure):
     _fields_ = (("batch", c_int), ("columns", c_int), ("position", c_int), ("capacity", c_int),
                 ("cross_length", c_int), ("cross_seen", c_void_p), ("cache", POINTER(Cache)))
+
+
+class Convolution(Structure):
+    _fields_ = (("batch", c_int), ("channels", c_int), ("outputs", c_int), ("taps", c_int), ("dilation", c_int),
+                ("stride", c_int), ("samples", c_int), ("padding", c_int), ("weight", c_void_p), ("bias", c_void_p),
+                ("x", c_void_p), ("y", c_void_p), ("x_batch", c_int64), ("x_row", c_int64), ("y_batch", c_int64),
+                ("y_row", c_int64))
+
+
+class Activation(Structure):
+    _fields_ = (("x", c_void_p), ("y", c_void_p), ("row", c_int64), ("rows", c_int64), ("alpha", c_void_p),
+                ("channels", c_int), ("per_row", c_int))
+
+
+class Recurrent(Structure):
+    _fields_ = (("batch", c_int), ("width", c_int), ("frames", c_int), ("weight", c_void_p), ("shares", c_void_p),
+                ("h", c_void_p), ("c", c_void_p), ("out", c_void_p), ("frame", c_int))
 
 
 def address(tensor: Tensor | None) -> int | None:

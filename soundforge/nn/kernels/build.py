@@ -25,8 +25,8 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 SWITCH = "SOUNDFORGE_KERNELS"
-INTERFACE = 1
-SOURCES = ("simd.h", "matrix.h", "attention.h", "pool.h", "step.c")
+INTERFACE = 2
+SOURCES = ("simd.h", "matrix.h", "attention.h", "pool.h", "convolution.h", "layers.h", "step.c")
 COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ("-O3", "-std=c11", "-ffp-contract=fast", "-fno-math-errno", "-Wno-psabi", "-fvisibility=hidden", "-shared",
          "-fPIC", "-pthread")

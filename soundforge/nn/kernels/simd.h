@@ -185,9 +185,8 @@ INLINE i32x16 dot4(i32x16 acc, u8x64 w, int32_t x, int narrow) {
 /* Adding and taking away 1.5 * 2^23 rounds to the nearest whole number. */
 INLINE f32x16 nearest(f32x16 x) { return (x + 12582912.0f) - 12582912.0f; }
 
-/* exp(x) for x <= 0 (softmax), relative error below 2e-7; below -87 it is 0. */
-INLINE f32x16 exp_f32(f32x16 x) {
-    i32x16 seen = x > -87.0f;
+/* exp(x) = (returned + 1) * power for -87 <= x <= 0, smaller x taken for -87. */
+INLINE f32x16 exp_parts(f32x16 x, f32x16 *power) {
     x = larger(x, all_f32(-87.0f));
     f32x16 n = nearest(x * 1.44269504088896341f);
     f32x16 r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
@@ -196,9 +195,14 @@ INLINE f32x16 exp_f32(f32x16 x) {
     p = p * r + 4.1665795894e-2f;
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
-    i32x16 power = (__builtin_convertvector(n, i32x16) + 127) << 23;
-    return (f32x16)((i32x16)(p * (f32x16)power) & seen);
+    *power = (f32x16)((__builtin_convertvector(n, i32x16) + 127) << 23);
+    return p * r * r + r;
+}
+
+/* exp(x) for x <= 0 (softmax), relative error below 2e-7; below -87 it is 0. */
+INLINE f32x16 exp_f32(f32x16 x) {
+    f32x16 power, rest = exp_parts(x, &power);
+    return (f32x16)((i32x16)((rest + 1.0f) * power) & (x > -87.0f));
 }
 
 /* erf(x), absolute error below 3e-7: a quotient of polynomials, saturated beyond 4. */

@@ -4,16 +4,18 @@
    number is computed by one thread in a fixed order: results do not depend on the number of threads, and those of a
    row do not depend on the rows beside it. */
 
-#include "attention.h"
-#include "pool.h"
-
 #ifdef _WIN32
 #define EXPORT __declspec(dllexport)
 #else
 #define EXPORT __attribute__((visibility("default")))
 #endif
 
-#define INTERFACE 1
+#include "attention.h"
+#include "convolution.h"
+#include "layers.h"
+#include "pool.h"
+
+#define INTERFACE 2
 
 typedef struct { const float *weight, *bias; } norm;
 
