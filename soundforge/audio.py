@@ -136,9 +136,8 @@ def read(path: str | PathLike[str]) -> Waveform:
     try:
         samples, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (OSError, RuntimeError, TypeError) as error:
-        if isinstance(path, (str, PathLike)) and not Path(path).exists():
-            error = FileNotFoundError("there is no such file")
-        raise AudioError(f"cannot read {str(path)!r} as audio ({error}); "
+        missing = isinstance(path, (str, PathLike)) and not Path(path).exists()
+        raise AudioError(f"cannot read {str(path)!r} as audio ({'there is no such file' if missing else error}); "
                          "expected a sound file such as WAV, FLAC or Ogg") from error
     return Waveform(samples.T, sample_rate)
 
