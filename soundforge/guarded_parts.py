@@ -102,7 +102,7 @@ class GuardedDecoder:
 class GuardedCodec:
     """A third party's codec: what its calls and its streams raise gets its name, sound with NaN is refused.
 
-    It runs on the caller's thread: it is part of every step, and nothing can go on without it.
+    Pieces of a stream have the guard's limit; what is coded in one go may take longer the longer it is.
     """
 
     def __init__(self, inner: Any, guard: Guard) -> None:
@@ -116,13 +116,23 @@ class GuardedCodec:
         self.codebook_size: int = inner.codebook_size
 
     def encode(self, *arguments: Any, **keywords: Any) -> Any:
-        return self.guard.call("encode", lambda: self._inner.encode(*arguments, **keywords))
+        return self.guard.call("encode", lambda: self._inner.encode(*arguments, **keywords), self._limit(arguments))
 
     def decode(self, *arguments: Any, **keywords: Any) -> Any:
-        return _finite(self.guard.call("decode", lambda: self._inner.decode(*arguments, **keywords)), self.guard)
+        return _finite(self.guard.call("decode", lambda: self._inner.decode(*arguments, **keywords),
+                                       self._limit(arguments)), self.guard)
 
     def decode_latent(self, *arguments: Any, **keywords: Any) -> Any:
-        return self.guard.call("decode_latent", lambda: self._inner.decode_latent(*arguments, **keywords))
+        return self.guard.call("decode_latent", lambda: self._inner.decode_latent(*arguments, **keywords),
+                               self._limit(arguments))
+
+    def _limit(self, arguments: tuple[Any, ...]) -> float:
+        """Seconds for what is coded in one go: a wave, a tensor of samples, codes, or what `encode` gave."""
+        given = arguments[0] if arguments else None
+        given = getattr(given, "codes", given)
+        rate = self.frame_rate_hz if "int" in str(getattr(given, "dtype", "")) else self.sample_rate
+        length = getattr(given, "seconds", None) or (tuple(getattr(given, "shape", ())) or (0,))[-1] / rate
+        return 30.0 + 10.0 * float(length)
 
     def stream(self, batch_size: int = 1) -> Any:
         return GuardedStream(self.guard.call("stream", lambda: self._inner.stream(batch_size)), self.guard)
@@ -169,12 +179,30 @@ def _finite(samples: Any, guard: Guard) -> Any:
     return samples
 
 
+STILL_SECONDS = 120.0
+"""How long a model that makes a clip as a whole may give no sign of life (no chunk, no progress) in the live server."""
+
+
 def guarded_stream(stream: Callable[..., Iterator[Any]], guard: Guard) -> Callable[..., Iterator[Any]]:
-    """`GenerativeModel.stream`, every chunk asked for through the guard."""
+    """`GenerativeModel.stream`, every chunk asked for through the guard; its progress is a sign of life."""
 
     def guarded(*arguments: Any, **keywords: Any) -> Iterator[Any]:
-        chunks = guard.call("stream", lambda: iter(stream(*arguments, **keywords)))
-        while (chunk := guard.call("stream", lambda: next(chunks, None))) is not None:
+        signs, progress = 0, keywords.get("progress")
+
+        def told(done: int, total: int) -> None:
+            nonlocal signs
+            signs += 1
+            if progress is not None:
+                progress(done, total)
+
+        if "progress" in keywords:
+            keywords["progress"] = told
+
+        def ask(step: Callable[[], Any]) -> Any:
+            return guard.call("stream", step, STILL_SECONDS, lambda: signs)
+
+        chunks = ask(lambda: iter(stream(*arguments, **keywords)))
+        while (chunk := ask(lambda: next(chunks, None))) is not None:
             yield chunk
 
     return guarded

@@ -43,8 +43,11 @@ class Guard:
         """An error that names the part and its plugin."""
         return PluginError(f"{self.kind} {self.name!r} {what}", self.origin.plugin, self.origin.version)
 
-    def call(self, what: str, function: Callable[[], R], seconds: float | None = None) -> R:
+    def call(self, what: str, function: Callable[[], R], seconds: float | None = None,
+             life: Callable[[], object] | None = None) -> R:
         """`function()`; `what` names the call in errors, `seconds` raises the limit for one that may take longer.
+
+        With `life` the limit counts anew as long as what that gives is another each time: the call makes progress.
 
         Raises:
             PluginError: it raised something of its own, or took too long. SoundForgeError: as it raised it.
@@ -52,7 +55,7 @@ class Guard:
         try:
             if self._seconds is None:
                 return function()
-            return self._in_time(what, function, max(self._seconds, seconds or 0.0))
+            return self._in_time(what, function, max(self._seconds, seconds or 0.0), life)
         except (SoundForgeError, MemoryError):
             raise
         # Third-party code may raise anything; it must be told apart from our own failures.
@@ -62,13 +65,14 @@ class Guard:
             text = " ".join(str(error).split())[:300]
             raise self.error(f"raised {type(error).__name__} in {what}: {text}") from error
 
-    def _in_time(self, what: str, function: Callable[[], R], seconds: float) -> R:
+    def _in_time(self, what: str, function: Callable[[], R], seconds: float,
+                 life: Callable[[], object] | None = None) -> R:
         if self._thread is None:
             self._thread = _CallThread(f"{self.kind} {self.name}")
         if self._thread.busy:
             raise self.error(f"is still busy with an earlier call that took too long; {what} was not begun")
         outcome: list[Any] = []
-        if not self._thread.run(_as_here(function), outcome, seconds):
+        if not self._thread.run(_as_here(function), outcome, seconds, life or (lambda: None)):
             raise self.error(f"has not come back from {what} after {seconds:g} s; it is not called until it does "
                              "(the setting plugin-seconds gives it longer)")
         if isinstance(outcome[0], BaseException):
@@ -85,12 +89,17 @@ class _CallThread:
         self.busy = False
         threading.Thread(target=self._serve, name=name, daemon=True).start()
 
-    def run(self, function: Callable[[], Any], outcome: list[Any], seconds: float) -> bool:
+    def run(self, function: Callable[[], Any], outcome: list[Any], seconds: float, life: Callable[[], object]) -> bool:
         """Whether it was done in time; `outcome` gets the error or None, and the result."""
         done = threading.Event()
         self.busy = True
         self._calls.put((function, outcome, done))
-        return done.wait(seconds)
+        sign: object = life()
+        while not done.wait(seconds):
+            before, sign = sign, life()
+            if sign == before:
+                return False
+        return True
 
     def _serve(self) -> None:
         while True:

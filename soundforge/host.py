@@ -147,9 +147,8 @@ class PluginHost:
             loaded = self._build(registry, family.name, lambda: family.load(self, folder, options))
         origin = registry.origin(family.name)
         if not isinstance(loaded, LanguageModelParts) and origin.distribution != OWN_DISTRIBUTION:
-            # No limit of seconds: making a clip as a whole takes what it takes.
-            guard = Guard(registry.kind, family.name, origin)
-            loaded.stream = guarded_stream(loaded.stream, guard)  # type: ignore[method-assign]
+            # A clip as a whole takes what it takes, as long as the model says that it goes on.
+            loaded.stream = guarded_stream(loaded.stream, self._guard(registry, family.name))  # type: ignore[method-assign]
         return loaded
 
     def _recognises(self, family: ModelFamilyDescriptor, folder: Path) -> bool:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 
+from soundforge import guarded_parts
+from soundforge.audio import Waveform
 from soundforge.errors import ConditionError, PluginError
-from soundforge.guarded_parts import GuardedConditioner, guarded_stream
+from soundforge.guarded_parts import GuardedCodec, GuardedConditioner, guarded_stream
 from soundforge.guards import Guard
-from soundforge.interfaces import Condition, ConditionContext, Slot
+from soundforge.interfaces import Condition, ConditionContext, EncodedAudio, Slot
 from soundforge.registry import Origin
+from soundforge.testing.tiny_model import tiny_codec
 
 THEIRS = Origin("tides", "soundforge-tides", "0.3")
 SLOT = Slot("chroma", "tides", 2, "sum", 50.0)
@@ -89,6 +92,43 @@ def test_a_model_that_runs_itself_is_named_too() -> None:
     assert [next(chunks), next(chunks)] == ["a", "b"]
     with pytest.raises(PluginError, match=r"plugin tides 0\.3: model family 'waves' raised ZeroDivision"):
         next(chunks)
+
+
+def test_a_model_that_makes_progress_may_take_long_and_one_that_hangs_may_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guarded_parts, "STILL_SECONDS", 0.2)
+    gate = threading.Event()
+
+    def stream(requests: list[str], *, progress: Callable[[int, int], None]) -> Iterator[str]:
+        for done in range(8):
+            time.sleep(0.08)
+            progress(done, 8)
+        yield requests[0]
+        gate.wait()
+
+    heard: list[int] = []
+    chunks = guarded_stream(stream, Guard("model family", "waves", THEIRS, 0.1))(
+        ["a"], progress=lambda done, total: heard.append(done))
+    assert next(chunks) == "a" and heard == list(range(8)), "longer than the limit, but alive"
+    with pytest.raises(PluginError, match=r"has not come back from stream after 0\.2 s"):
+        next(chunks)
+    gate.set()
+
+
+@pytest.mark.parametrize(("given", "seconds"), [
+    (Waveform(torch.zeros(1, 16_000).numpy(), 8_000), 2.0), (torch.zeros(1, 1, 8_000), 1.0),
+    (torch.zeros(1, 4, 150, dtype=torch.long), 3.0),
+    (EncodedAudio(torch.zeros(1, 4, 50, dtype=torch.long), None, None, 8_000), 1.0), ("nothing", 0.0)])
+def test_what_a_codec_codes_in_one_go_may_take_longer_the_longer_it_is(given: object, seconds: float) -> None:
+    assert GuardedCodec(tiny_codec(), Guard("codec", "tin", THEIRS, 1.0))._limit((given,)) == 30.0 + 10.0 * seconds
+
+
+def test_a_codec_that_hangs_fails_its_call() -> None:
+    gate, codec = threading.Event(), tiny_codec()
+    stream = GuardedCodec(codec, Guard("codec", "tin", THEIRS, 0.1)).stream()
+    stream._inner.decode = lambda codes: gate.wait()
+    with pytest.raises(PluginError, match=r"codec 'tin' has not come back from decode"):
+        stream.decode(torch.zeros(1, 4, 1, dtype=torch.long))
+    gate.set()
 
 
 GOOD, MASK = torch.zeros(1, 10, 2), torch.ones(1, 10, dtype=torch.bool)
