@@ -58,8 +58,9 @@ class Recipe:
         return cls(int(values["bits"]), int(values["group"]), tuple(str(name) for name in values["wide"]))
 
 
-RECIPES = {"int8": Recipe(8), "int4": Recipe(4, 32, ("in_proj", "kv_proj"))}
-"""Queries, keys and values in 8 bits take back six sevenths of what 4 bits cost; `kv_proj` is not read in a step."""
+RECIPES = {"int8": Recipe(8), "int4": Recipe(4, 32, ("in_proj", "out_proj", "kv_proj"))}
+"""Attention's matrices in 8 bits take back nine tenths of what 4 bits cost in perplexity (`benchmarks/quantisation.py`);
+`kv_proj` is not read in a step."""
 
 
 class QuantisedHeads(nn.Module):
