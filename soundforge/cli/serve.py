@@ -24,6 +24,9 @@ from soundforge.version import __version__
 REFRESH_SECONDS = 0.2
 END_SECONDS = 12.0  # two are usual; a long clip on a slow disk is given its time
 
+ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""Ctrl-C, a service manager, a terminal that is closed."""
+
 
 @with_settings
 def serve(context: typer.Context, **flags: Any) -> None:
@@ -33,7 +36,6 @@ def serve(context: typer.Context, **flags: Any) -> None:
     # An interrupt that arrives before the loop's handler stands, or on Windows, comes as an exception.
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(run(settings))
-    console.print("ended")
 
 
 def check_offline_input(settings: Settings) -> None:
@@ -66,7 +68,7 @@ async def run(settings: Settings) -> None:
         loop.remove_signal_handler(asked)
         signal.signal(asked, signal.SIG_DFL)
 
-    for name in (signal.SIGINT, signal.SIGTERM):
+    for name in ENDING:
         with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C is the exception in `serve`
             loop.add_signal_handler(name, end, name)
     application = Application(settings)
@@ -93,6 +95,7 @@ async def run(settings: Settings) -> None:
         finally:
             with bounded(END_SECONDS):
                 await application.stop()
+            line.write("ended")
 
 
 @contextlib.contextmanager

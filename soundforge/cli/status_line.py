@@ -1,11 +1,14 @@
 """The live status line of `soundforge serve`: state, tempo, position, queue, underruns, and what happened last.
 
 On a terminal it is one line that stays at the bottom while events scroll above it; into a file or a pipe only the
-events are written, one plain line each. All methods are called on the control process's event loop.
+events are written, one plain line each. A terminal that is closed while the music plays ends the showing and nothing
+else. All methods are called on the control process's event loop.
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from types import TracebackType
 
 from rich.console import Console
@@ -22,6 +25,8 @@ from soundforge.requests import (
     TransportEvent,
 )
 
+log = logging.getLogger(__name__)
+
 COLOURS = {"error": "bold red", "loading": "yellow", "generating": "bold magenta", "capturing": "bold red",
            "playing": "bold green", "ready": "green"}
 
@@ -34,21 +39,23 @@ class StatusLine:
         self._live = Live(Text(""), console=console, auto_refresh=False, transient=True) if console.is_terminal \
             else None
         self._shown = ""
+        self._closed = False
 
     def __enter__(self) -> StatusLine:
         if self._live:
-            self._live.start()
+            self._show(self._live.start)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         if self._live:
-            self._live.stop()
+            self._show(self._live.stop)
 
     def update(self, status: StatusEvent, transport: TransportEvent, beats_per_bar: int = 4) -> None:
         """Show where things stand; without a terminal a line when a model begins to load, and when it has."""
-        if self._live:
-            self._live.update(status_text(status, transport, beats_per_bar), refresh=True)
+        live = self._live
+        if live:
+            self._show(lambda: live.update(status_text(status, transport, beats_per_bar), refresh=True))
         elif (state := f"{'loading' if status.state == 'loading' else 'model'}: {status.model}") != self._shown:
             self.write(state)
             self._shown = state
@@ -61,7 +68,16 @@ class StatusLine:
 
     def write(self, line: str) -> None:
         """One plain line above the status."""
-        self._console.print(line, markup=False, soft_wrap=True)
+        self._show(lambda: self._console.print(line, markup=False, soft_wrap=True))
+
+    def _show(self, draw: Callable[[], None]) -> None:
+        if self._closed:
+            return
+        try:
+            draw()
+        except OSError as error:
+            self._closed = True
+            log.info("the terminal is closed (%s); nothing is shown any more", error)
 
 
 def status_text(status: StatusEvent, transport: TransportEvent, beats_per_bar: int) -> Text:

@@ -12,6 +12,7 @@ import gc
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
@@ -81,6 +82,7 @@ def audio_main(pipe: Connection, setup: AudioSetup, handles: AudioHandles, posit
         position, clock: the sample clock stood at `position` at `clock` (time.perf_counter seconds).
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the control process's to handle
+    asked = _asked_to_end()
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     raise_process()
     device: Device | None = None
@@ -99,7 +101,7 @@ def audio_main(pipe: Connection, setup: AudioSetup, handles: AudioHandles, posit
         with quiet():
             device.start(mixer)
         pipe.send(device.opened)
-        _serve(pipe, device, mixer, clips)
+        _serve(pipe, device, mixer, clips, asked)
         _fade_out(commands)
     except SoundForgeError as error:
         _tell(pipe, DeviceFailed(str(error)))
@@ -115,16 +117,27 @@ def audio_main(pipe: Connection, setup: AudioSetup, handles: AudioHandles, posit
         os._exit(0)
 
 
+def _asked_to_end() -> threading.Event:
+    """Set when the system asks this process to end: a service manager tells all of ours at once, and so does a terminal
+    that is closed. Ending on the spot would be a click, and for a JACK server a client that died."""
+    asked = threading.Event()
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda number, frame: asked.set())
+    return asked
+
+
 def _make_mixer(opened: DeviceOpened, handles: AudioHandles, commands: RecordRing, position: int) -> Mixer:
     streams = [RingBuffer(*handle) for handle in handles.streams]
     return Mixer(opened.rate, streams[0].channels, commands, RecordRing(handles.events[0], EVENT, handles.events[1]),
                  RingBuffer(*handles.capture), streams, AudioStatus(handles.status), position)
 
 
-def _serve(pipe: Connection, device: Device, mixer: Mixer, clips: dict[int, SharedBlock]) -> None:
-    """Obey the pipe until it closes or says quit; raises DeviceError when the callback failed."""
+def _serve(pipe: Connection, device: Device, mixer: Mixer, clips: dict[int, SharedBlock], asked: threading.Event
+           ) -> None:
+    """Obey the pipe until it closes or says quit, or the system does; raises DeviceError when the callback failed."""
     told = ""
-    while True:
+    while not asked.is_set():
         if device.fault is not None:
             raise DeviceError(f"the audio callback failed ({device.fault!r}); it is started again")
         failure = getattr(device, "failure", "")

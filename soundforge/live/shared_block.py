@@ -90,6 +90,8 @@ class SharedBlock:
         try:
             memory.close()
         except BufferError:
-            # A view lives on: the mapping goes with it. Without this its finaliser would complain again.
+            # A view lives on: the mapping goes with it. Without this its finaliser would complain again, and closing
+            # once more closes the file.
             memory._buf = None  # type: ignore[attr-defined]
             memory._mmap = None  # type: ignore[attr-defined]
+            memory.close()

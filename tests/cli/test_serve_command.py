@@ -69,3 +69,28 @@ def test_on_a_terminal_the_line_is_redrawn() -> None:
         line.update(StatusEvent("ready", "starter", 0, 0.0, 0, 0, 0), ROLLING)
     assert "playing" in out.getvalue()
     assert "ready" in out.getvalue()
+
+
+class ClosedTerminal(io.StringIO):
+    """A terminal whose window is closed after some writing."""
+
+    open = True
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        if not self.open:
+            raise OSError(5, "Input/output error")
+        return super().write(text)
+
+
+def test_the_music_goes_on_when_the_terminal_is_closed() -> None:
+    terminal = ClosedTerminal()
+    with StatusLine(Console(file=terminal, force_terminal=True, width=100)) as line:
+        line.update(STATUS, ROLLING)
+        terminal.open = False
+        for _ in range(2):
+            line.update(STATUS, ROLLING)
+            line.tell(NoticeEvent("error", "nobody reads this"))
+    assert "playing" in terminal.getvalue() and "nobody" not in terminal.getvalue()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -14,10 +15,12 @@ import numpy as np
 import pytest
 import soundfile
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "rig"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "rig"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
 
 from jack_server import JackServer
 from needs import need_rig
+from osc_client import OscClient
 from serve_process import OFFLINE, ServeProcess
 
 from soundforge.live.audio_client import AudioClient
@@ -106,6 +109,42 @@ def running(pid: int) -> bool:
         return False
 
 
+def children_of(serve: ServeProcess) -> list[int]:
+    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(serve.process.pid)], capture_output=True, text=True,
+                            check=True)
+    return [int(word) for word in listed.stdout.split()]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("how", [pytest.param(signal.SIGTERM, id="TERM"), pytest.param(
+    getattr(signal, "SIGHUP", signal.SIGTERM), id="HUP", marks=pytest.mark.soak)])
+def test_all_processes_are_told_to_end_at_once(tmp_path: Path, how: signal.Signals) -> None:
+    """As service managers do it, and terminals that are closed: the sound fades out all the same."""
+    serve = ServeProcess(tmp_path, *OFFLINE, "--offline-output", tmp_path / "out.wav")
+    try:
+        client = OscClient(serve.port)
+        client.wait_for_server(stopped=lambda: serve.process.poll() is not None)
+        serve.wait_until(lambda: "sound:" in serve.printed(), "it does not start")
+        client.send("/soundforge/param/monitor", 1)
+        client.wait("/soundforge/param/monitor")
+        time.sleep(1.0)
+        client.__exit__()
+        children = children_of(serve)
+        for pid in children:
+            os.kill(pid, how)
+        serve.end(how)
+        assert serve.process.returncode == 0, serve.printed()
+        end = time.monotonic() + 10
+        while any(map(running, children)):
+            assert time.monotonic() < end, "a child is left"
+            time.sleep(0.05)
+    finally:
+        serve.end(signal.SIGKILL)
+    sound, _ = soundfile.read(tmp_path / "out.wav", dtype="float32")
+    assert np.abs(sound).max() > 0.1, "the monitored input was heard"
+    assert np.abs(sound[-64:]).max() < 0.01, "it fades out"
+
+
 @pytest.mark.rig
 def test_a_midi_driver_that_hangs_with_the_interpreters_lock_does_not_keep_serve(tmp_path: Path) -> None:
     """python-rtmidi closes its ports with the interpreter's lock held, and waits for a JACK server that stands still:
@@ -118,9 +157,7 @@ def test_a_midi_driver_that_hangs_with_the_interpreters_lock_does_not_keep_serve
     try:
         server.wait_port("SoundForge")
         serve.wait_until(lambda: "sound:" in serve.printed(), "it does not start")
-        listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(serve.process.pid)], capture_output=True, text=True,
-                                check=True)
-        children = [int(word) for word in listed.stdout.split()]
+        children = children_of(serve)
         assert len(children) >= 2
         assert server.process is not None
         server.process.send_signal(signal.SIGSTOP)
