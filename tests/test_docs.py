@@ -69,6 +69,7 @@ def run_blocks(page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> d
     return names
 
 
+@pytest.mark.slow
 def test_the_python_of_the_readme_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     names = run_blocks(ROOT / "README.md", monkeypatch, tmp_path)
     assert (tmp_path / "demo.wav").is_file()
