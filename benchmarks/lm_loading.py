@@ -21,23 +21,21 @@ from statistics import median
 import torch
 from codec import reference
 from common import arguments, parse, print_result
-from lm_step import CONFIG, filled
+from sizes import language_model, musicgen_config
 
 from soundforge.checkpoints.codecs import codec_from_transformers
 from soundforge.checkpoints.native_save import save_native
 from soundforge.interfaces import LanguageModelParts
-from soundforge.nn.quantised_model import quantised_language_model
 
 ROUNDS = 5
 
 
 def write(folder: Path, quantize: str) -> None:
     """The checkpoint."""
-    with torch.device("meta"):
-        empty = quantised_language_model(CONFIG, quantize)
     theirs = reference("encodec_32khz")
     codec = codec_from_transformers(theirs.config.to_dict(), dict(theirs.state_dict()), "encodec_32khz")
-    save_native(LanguageModelParts("random-small", filled(empty), codec, [], (0, 1, 2, 3), 30.0, 18.0), folder,
+    lm = language_model(musicgen_config(), quantize)
+    save_native(LanguageModelParts("random-small", lm, codec, [], (0, 1, 2, 3), 30.0, 18.0), folder,
                 quantization=quantize)
 
 
