@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,9 +48,7 @@ def integrated_loudness(wave: Waveform) -> float:
     block, step = round(BLOCK_SECONDS * wave.sample_rate), round(STEP_SECONDS * wave.sample_rate)
     if wave.n_samples < block:
         return -math.inf
-    weighted = wave.samples.astype(np.float64)
-    for numerator, denominator in (_shelf(wave.sample_rate), _high_pass(wave.sample_rate)):
-        weighted = _filtered(numerator, denominator, weighted)
+    weighted = _weighted(wave)
     summed = np.concatenate([[0.0], np.cumsum(np.square(weighted).sum(axis=0))])
     starts = np.arange(0, wave.n_samples - block + 1, step)
     power = np.maximum(summed[starts + block] - summed[starts], 0.0) / block
@@ -64,27 +63,28 @@ def _power(lufs: float) -> float:
     return float(10 ** ((lufs + 0.691) / 10))
 
 
-def _filtered(numerator: NDArray[np.float64], denominator: NDArray[np.float64],
-              samples: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Convolved with the filter's impulse response, cut where it has died away (both filters: within 0.2 s)."""
+def _weighted(wave: Waveform) -> NDArray[np.float64]:
+    """Samples as the ear weighs them: convolved with the impulse responses of both filters."""
     # numpy has no recursive filter, and scipy is no dependency of the package.
-    length = samples.shape[-1] + 1
-    size = 1 << (2 * length - 1).bit_length()
-    response = np.fft.rfft(_impulse(numerator, denominator, min(length, 48_000)), size)
-    out = np.fft.irfft(np.fft.rfft(samples, size, axis=-1) * response, size, axis=-1)
-    return np.asarray(out[..., : samples.shape[-1]])
+    samples, shelf, high_pass = wave.samples.astype(np.float64), *_impulses(wave.sample_rate)
+    size = 1 << (wave.n_samples + len(shelf) + len(high_pass)).bit_length()
+    response = np.fft.rfft(shelf, size) * np.fft.rfft(high_pass, size)
+    return np.asarray(np.fft.irfft(np.fft.rfft(samples, size, axis=-1) * response, size, axis=-1)[:, :wave.n_samples])
 
 
-def _impulse(numerator: NDArray[np.float64], denominator: NDArray[np.float64], length: int) -> NDArray[np.float64]:
-    out = np.zeros(length)
-    for n in range(length):
-        value = numerator[n] if n < 3 else 0.0
-        if n > 0:
-            value -= denominator[1] * out[n - 1]
-        if n > 1:
-            value -= denominator[2] * out[n - 2]
-        out[n] = value
-    return out
+@lru_cache(maxsize=4)
+def _impulses(rate: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of shelf and high pass, cut where they have died away (both: within 0.2 s)."""
+    return _impulse(*_shelf(rate)), _impulse(*_high_pass(rate))
+
+
+def _impulse(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
+    b, (_, a1, a2) = numerator.tolist(), denominator.tolist()
+    out, last, before = [], 0.0, 0.0
+    for n in range(48_000):
+        last, before = (b[n] if n < 3 else 0.0) - a1 * last - a2 * before, last
+        out.append(last)
+    return np.array(out)
 
 
 def _shelf(rate: int) -> Biquad:
