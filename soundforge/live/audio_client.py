@@ -21,7 +21,7 @@ from soundforge.live.audio_clips import AttachedClips
 from soundforge.live.audio_clock import SampleClock
 from soundforge.live.audio_commands import AudioCommands
 from soundforge.live.audio_memory import AudioMemory
-from soundforge.live.audio_protocol import AudioSetup, ClipAttached, DeviceFailed, DeviceOpened, Happened, QuitAudio
+from soundforge.live.audio_protocol import AudioSetup, DeviceFailed, DeviceOpened, Happened, QuitAudio
 from soundforge.live.audio_watch import AudioWatch
 from soundforge.live.clock_line import ClockLine
 from soundforge.live.latency import Latency, LatencyOf, reported
@@ -198,8 +198,8 @@ class AudioClient(AudioCommands):
             self._device_opened(message)
         elif isinstance(message, DeviceFailed):
             self._trouble(message.what)
-        elif isinstance(message, ClipAttached):
-            self._clips.attached(message.index)
+        else:
+            self._clips.on_message(message)
 
     def _device_opened(self, opened: DeviceOpened) -> None:
         self.opened = opened

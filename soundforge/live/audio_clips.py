@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundforge.errors import DeviceError
-from soundforge.live.audio_protocol import AttachClip, DetachClip
+from soundforge.live.audio_protocol import AttachClip, ClipAttached, ClipRefused, DetachClip
 from soundforge.live.shared_block import SharedBlock
 
 MOST_CLIPS = 1024
@@ -41,8 +41,12 @@ class AttachedClips:
         """
         if not self._free:
             raise DeviceError(f"{MOST_CLIPS} clips are loaded already; delete some")
-        block = await asyncio.to_thread(_share, samples)
         index = self._free.pop()
+        try:
+            block = await asyncio.to_thread(_share, samples)
+        except DeviceError:
+            self._free.append(index)
+            raise
         message = AttachClip(index, block.name, len(samples), samples.shape[1])
         done = asyncio.get_running_loop().create_future()
         self._held[index] = (block, message, done)
@@ -50,20 +54,29 @@ class AttachedClips:
         await done
         return index
 
-    def attached(self, index: int) -> None:
-        """The audio process has it."""
-        if index in self._held:
-            done = self._held[index][2]
-            if not done.done():
-                done.set_result(None)
+    def on_message(self, message: object) -> None:
+        """The audio process has a clip, or cannot have it. One that was detached meanwhile is nobody's any more, and
+        its index may be another's."""
+        if not isinstance(message, (ClipAttached, ClipRefused)):
+            return
+        held = self._held.get(message.index)
+        if held is None or held[1].name != message.name or held[2].done():
+            return  # one that is refused after a restart keeps its index: who plays it hears that it has ended
+        if isinstance(message, ClipAttached):
+            held[2].set_result(None)
+        else:
+            self._let_go(message.index)
+            held[2].set_exception(DeviceError(message.what))
 
     def detach(self, index: int) -> None:
         """Free a clip that no voice plays any more."""
-        found = self._held.pop(index, None)
-        if found is not None:
+        if index in self._held:
             self._send(DetachClip(index))
-            found[0].close()
-            self._free.append(index)
+            self._let_go(index)
+
+    def _let_go(self, index: int) -> None:
+        self._held.pop(index)[0].close()
+        self._free.append(index)
 
     def send_all(self) -> None:
         """Another audio process runs: it gets them all."""
@@ -71,8 +84,9 @@ class AttachedClips:
             self._send(message)
 
     def close(self) -> None:
-        """Free all. Safe to call twice."""
-        for block, _, _ in self._held.values():
+        """Free all; who still waits is cancelled. Safe to call twice."""
+        for block, _, done in self._held.values():
+            done.cancel()
             block.close()
         self._held.clear()
 

@@ -29,6 +29,7 @@ from soundforge.live.audio_protocol import (
     AudioHandles,
     AudioSetup,
     ClipAttached,
+    ClipRefused,
     Command,
     DetachClip,
     DeviceFailed,
@@ -153,13 +154,21 @@ def _serve(pipe: Connection, device: Device, mixer: Mixer, clips: dict[int, Shar
         if isinstance(message, QuitAudio):
             return
         if isinstance(message, AttachClip):
-            clips[message.index] = block = SharedBlock(name=message.name)
-            mixer.clips[message.index] = block.array((message.n_samples, message.channels), np.float32)
-            pipe.send(ClipAttached(message.index))
+            pipe.send(_attach(message, mixer, clips))
         elif isinstance(message, DetachClip):
             mixer.clips[message.index] = None
             if message.index in clips:
                 clips.pop(message.index).close()
+
+
+def _attach(message: AttachClip, mixer: Mixer, clips: dict[int, SharedBlock]) -> ClipAttached | ClipRefused:
+    try:
+        block = SharedBlock(name=message.name)
+    except DeviceError as error:  # the sound goes on
+        return ClipRefused(message.index, message.name, str(error))
+    clips[message.index] = block
+    mixer.clips[message.index] = block.array((message.n_samples, message.channels), np.float32)
+    return ClipAttached(message.index, message.name)
 
 
 def _fade_out(commands: RecordRing) -> None:

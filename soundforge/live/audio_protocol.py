@@ -141,7 +141,19 @@ class DetachClip:
 
 @dataclass(frozen=True, slots=True)
 class ClipAttached:
+    """Block `name` is playable as `index`."""
+
     index: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClipRefused:
+    """Block `name` could not be attached: it was detached again meanwhile, or there is no memory for it."""
+
+    index: int
+    name: str
+    what: str
 
 
 @dataclass(frozen=True, slots=True)
