@@ -7,13 +7,13 @@ on a model object, so two requests in flight cannot mix. What is reported (`even
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from soundforge.cancel_token import CancelToken
-from soundforge.errors import RequestError
+from soundforge.errors import InputError, RequestError
 from soundforge.events import (
     CaptureEvent,
     ClipEvent,
@@ -32,12 +32,13 @@ from soundforge.request_record import describe_noise, describe_value
 __all__ = [
     "DEFAULT_SECONDS", "MAX_BPM", "MAX_SECONDS", "MIN_BPM", "CancelToken", "CaptureEvent", "ClipEvent", "Event",
     "GenerateRequest", "JobEvent", "JobKind", "NoticeEvent", "PadEvent", "ParamEvent", "SamplingParams", "StatusEvent",
-    "TempoChange", "TransportEvent", "describe_value",
+    "TempoChange", "TransportEvent", "check_number", "describe_value",
 ]
 
 DEFAULT_SECONDS = 8.0
 MAX_SECONDS = 3600.0
 MIN_BPM, MAX_BPM = 20.0, 999.0
+LARGEST = sys.float_info.max
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +62,12 @@ class SamplingParams:
     two_step_cfg: bool = False
 
     def __post_init__(self) -> None:
-        _in_range("temperature", self.temperature, 0.0, 100.0)
-        _in_range("top_k", self.top_k, 0, 1_000_000)
-        _in_range("top_p", self.top_p, 0.0, 1.0)
-        _in_range("cfg", self.cfg, -100.0, 100.0)
+        check_number("temperature", self.temperature, 0.0, 100.0)
+        check_number("top_k", self.top_k, 0, 1_000_000)
+        check_number("top_p", self.top_p, 0.0, 1.0)
+        check_number("cfg", self.cfg, -100.0, 100.0)
         if self.cfg_beta is not None:
-            _in_range("cfg_beta", self.cfg_beta, -100.0, 100.0)
+            check_number("cfg_beta", self.cfg_beta, -100.0, 100.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +86,18 @@ class TempoChange:
     ahead_seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        _in_range("bpm", self.bpm, MIN_BPM, MAX_BPM)
+        check_number("bpm", self.bpm, MIN_BPM, MAX_BPM)
 
 
-def _in_range(name: str, value: Any, low: float, high: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise RequestError(f"{name} came as {value!r}, expected a number from {low:g} to {high:g}")
+def check_number(name: str, value: Any, low: float, high: float, *, whole: bool = False,
+                 error: type[InputError] = RequestError) -> None:
+    """Raise `error` unless `value` is a number from `low` to `high`; `whole` = of type int."""
+    kind = "a whole number" if whole else "a number"
+    right = isinstance(value, int) if whole else isinstance(value, (int, float)) and abs(value) <= LARGEST  # NaN is not
+    if isinstance(value, bool) or not right or (whole and not low <= value <= high):
+        raise error(f"{name} came as {repr(value)[:60]}, expected {kind} from {low:g} to {high:g}")
     if not low <= value <= high:
-        raise RequestError(f"{name} came as {value:g}, expected {low:g} to {high:g}")
+        raise error(f"{name} came as {value:g}, expected {low:g} to {high:g}")
 
 
 @dataclass(frozen=True)
@@ -154,15 +159,15 @@ class GenerateRequest:
         if self.text is not None and not isinstance(self.text, str):
             raise RequestError(f"text came as {type(self.text).__name__}, expected a string or None")
         if self.bars is not None:
-            _in_range("bars", self.bars, 1 / 64, 10_000)
+            check_number("bars", self.bars, 1 / 64, 10_000)
             if self.bpm is None:
                 raise RequestError("bars came without bpm; give bpm=..., or seconds=... instead of bars")
         if self.seconds is not None:
-            _in_range("seconds", self.seconds, 0.0, MAX_SECONDS)
+            check_number("seconds", self.seconds, 0.0, MAX_SECONDS)
         if self.bpm is not None:
-            _in_range("bpm", self.bpm, MIN_BPM, MAX_BPM)
-        _in_range("beats_per_bar", self.beats_per_bar, 1, 64)
-        _in_range("crossfade_ms", self.crossfade_ms, 0.0, 1000.0)
+            check_number("bpm", self.bpm, MIN_BPM, MAX_BPM)
+        check_number("beats_per_bar", self.beats_per_bar, 1, 64)
+        check_number("crossfade_ms", self.crossfade_ms, 0.0, 1000.0)
         if self.seed is not None and (isinstance(self.seed, bool) or not isinstance(self.seed, int)
                                       or not -(2**63) <= self.seed < 2**63):
             raise RequestError(f"seed came as {self.seed!r}, expected a whole number of 64 bits or None")
@@ -171,7 +176,7 @@ class GenerateRequest:
             raise RequestError(f"guidance came as {type(self.guidance).__name__}, expected a mapping such as "
                                "{'text': 2}")
         for name, weight in self.guidance.items():
-            _in_range(f"guidance[{name!r}]", weight, -100.0, 100.0)
+            check_number(f"guidance[{name!r}]", weight, -100.0, 100.0)
         if self.new_seconds > MAX_SECONDS:
             raise RequestError(f"{self.new_seconds:g} s were asked for, expected at most {MAX_SECONDS:g}")
 

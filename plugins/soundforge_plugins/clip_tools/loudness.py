@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundforge import Waveform
-from soundforge_plugins.clip_tools.options import check_number
+from soundforge.requests import check_number
 
 BLOCK_SECONDS, STEP_SECONDS = 0.4, 0.1
 ABSOLUTE_GATE, RELATIVE_GATE = -70.0, -10.0

@@ -8,7 +8,7 @@ import numpy as np
 
 from soundforge import AudioError, Waveform
 from soundforge.audio import check_sample_rate
-from soundforge_plugins.clip_tools.options import check_number
+from soundforge.requests import check_number
 
 NEAREST_SECONDS = 0.02
 """A clip that is so little off a whole number of beats (a codec's frame) is taken to be meant as whole beats."""

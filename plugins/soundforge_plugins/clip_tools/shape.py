@@ -9,7 +9,7 @@ import numpy as np
 
 from soundforge import AudioError, Waveform
 from soundforge.audio import equal_power_crossfade, resample
-from soundforge_plugins.clip_tools.options import check_number
+from soundforge.requests import check_number
 
 OVERSAMPLING = 4
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from soundforge.errors import RequestError
-from soundforge.requests import GenerateRequest
+from soundforge.requests import GenerateRequest, check_number
 
 OPTIONS = ("solver", "steps", "rtol", "atol", "cfg_text")
 SMALLEST_WEIGHT = 1e-6
@@ -74,10 +74,7 @@ def jasco_params(request: GenerateRequest) -> JascoParams:
 
 def _number(given: Mapping[str, Any], name: str, default: float, low: float, high: float, whole: bool = False) -> float:
     value = given.get(name, default)
-    kinds = (int,) if whole else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
-        raise RequestError(f"option {name!r} came as {value!r}, expected a{' whole' if whole else ''} number from "
-                           f"{low:g} to {high:g}")
+    check_number(f"option {name!r}", value, low, high, whole=whole)
     return float(value)
 
 

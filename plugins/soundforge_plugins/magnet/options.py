@@ -6,7 +6,7 @@ from typing import Any
 
 from soundforge.errors import RequestError
 from soundforge.nn.magnet_decoding import MagnetParams
-from soundforge.requests import GenerateRequest
+from soundforge.requests import GenerateRequest, check_number
 
 OPTIONS = ("decoding_steps", "cfg_min", "span_arrangement", "span_scoring", "anneal_temperature", "score_temperature")
 """Keywords of `GenerateRequest.options`.
@@ -55,8 +55,7 @@ def _steps(value: Any, n_codebooks: int) -> tuple[int, ...]:
 
 def _number(given: dict[str, Any], name: str, default: float, low: float, high: float) -> float:
     value = given.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        raise RequestError(f"option {name!r} came as {value!r}, expected a number from {low:g} to {high:g}")
+    check_number(f"option {name!r}", value, low, high)
     return float(value)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from soundforge.errors import RequestError
 from soundforge.nn.mbd_diffusion import DEFAULT_STEPS
+from soundforge.requests import check_number
 
 EQUALISER_BANDS = 32
 WINDOW_SECONDS = 30.0
@@ -48,20 +49,13 @@ class DecodeOptions:
         if given.get("step_list") is not None:
             given["step_list"] = _checked_steps(given["step_list"])
         options = cls(**given)
-        _number("steps", options.steps, 1, 999, whole=True)
-        _number("bands", options.bands, 1, 256, whole=True)
-        _number("strictness", options.strictness, 0.0, 1.0)
-        _number("window_seconds", options.window_seconds, 3 * OVERLAP_SECONDS, 600.0)
+        check_number("decoder option 'steps'", options.steps, 1, 999, whole=True)
+        check_number("decoder option 'bands'", options.bands, 1, 256, whole=True)
+        check_number("decoder option 'strictness'", options.strictness, 0.0, 1.0)
+        check_number("decoder option 'window_seconds'", options.window_seconds, 3 * OVERLAP_SECONDS, 600.0)
         if options.equalise not in ("batch", "each", "off"):
             raise RequestError(f"decoder option 'equalise' came as {options.equalise!r}, expected batch, each or off")
         return options
-
-
-def _number(name: str, value: Any, low: float, high: float, whole: bool = False) -> None:
-    kinds = (int,) if whole else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
-        raise RequestError(f"decoder option {name!r} came as {value!r}, expected a{' whole' if whole else ''} number "
-                           f"from {low:g} to {high:g}")
 
 
 def _checked_steps(value: Any) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from soundforge.errors import ConditionError
 from soundforge.interfaces import Codec, Condition, ConditionContext, Conditioner, ConditionerSetup
 from soundforge.nn import starter_conditions as features
 from soundforge.nn.audio_conditions import audio_value, mono_samples
+from soundforge.requests import check_number
 from soundforge_plugins.starter.stated import is_off, stated_number
 from soundforge_plugins.starter.text import StarterText
 from soundforge_plugins.starter.timing import Transport
@@ -88,10 +89,7 @@ class StarterStyle:
 
 def _excerpt_start(options: Mapping[str, Any]) -> float:
     start = options.get("excerpt_start_seconds", 0.0)
-    if isinstance(start, bool) or not isinstance(start, (int, float)) or not 0.0 <= start <= 3600.0:
-        raise ConditionError(
-            f"option 'excerpt_start_seconds' of condition 'style' came as {start!r}, expected a number from 0 to 3600"
-        )
+    check_number("option 'excerpt_start_seconds' of condition 'style'", start, 0.0, 3600.0, error=ConditionError)
     return float(start)
 
 

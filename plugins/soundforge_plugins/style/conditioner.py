@@ -19,6 +19,7 @@ from soundforge.errors import ConditionError
 from soundforge.interfaces import Condition, ConditionContext
 from soundforge.nn.audio_conditions import audio_value, in_window, mono_samples, side_by_side
 from soundforge.nn.style import StyleEncoder
+from soundforge.requests import check_number
 
 OPTIONS = ("eval_q", "excerpt_seconds", "excerpt_start_seconds", "ds_factor", "encodec_n_q")
 
@@ -132,9 +133,6 @@ class StyleConditioner:
         value = options.get(name)
         if value is None:
             return default
-        right_kind = isinstance(value, int) if kind is int else isinstance(value, (int, float))
-        if isinstance(value, bool) or not right_kind or not low <= value <= high:
-            what = "a whole number" if kind is int else "a number"
-            raise ConditionError(f"option {name!r} of condition {self._name!r} came as {value!r}, expected {what} "
-                                 f"from {low:g} to {high:g}")
+        check_number(f"option {name!r} of condition {self._name!r}", value, low, high, whole=kind is int,
+                     error=ConditionError)
         return float(value)
