@@ -12,7 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundforge.audio import Samples, Waveform, as_samples
+from soundforge.errors import AudioError
 from soundforge.requests import GenerateRequest
+
+OTHER_FORMATS = (".aac", ".aif", ".aiff", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wma")
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +77,12 @@ class Clip:
 
         Raises:
             LibraryError: it cannot be written (full disk, no permission).
+            AudioError: a name that says another format.
         """
         from soundforge.wav import write_clip
 
+        if Path(path).suffix.lower() in OTHER_FORMATS:
+            raise AudioError(f"path came as {str(path)!r}, expected a name that ends in .wav: a clip is saved as WAV")
         return write_clip(self, Path(path), bits=bits)
 
     def __repr__(self) -> str:

@@ -233,6 +233,13 @@ def test_wave_with_tempo(tmp_path: Path) -> None:
     assert (info.bpm, info.bits, info.is_float, info.seconds, info.record) == (60.0, 16, False, 2.0, {})
 
 
+@pytest.mark.parametrize("name", ["a.mp3", "a.FLAC"])
+def test_a_clip_is_not_saved_under_the_name_of_another_format(tmp_path: Path, name: str) -> None:
+    with pytest.raises(AudioError, match=r"expected a name that ends in \.wav"):
+        make_clip().save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
 def test_empty_wave(tmp_path: Path) -> None:
     path = write_wave(Waveform(noise(1, 0), RATE), tmp_path / "w.wav", bpm=60)
     assert read_clip(path).waveform.shape == (1, 0)
