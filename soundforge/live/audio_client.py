@@ -28,7 +28,7 @@ from soundforge.live.latency import Latency, LatencyOf, reported
 from soundforge.tasks import end_task
 
 POLL_SECONDS = 0.005
-END_SECONDS = 1.5           # to fade out and end: it needs some hundredths
+END_SECONDS = 2.0           # to fade out and take leave: it needs a tenth, on a busy machine a second
 STAND_IN_RATE = 48_000
 
 OnCapture = Callable[[int, NDArray[np.float32]], None]

@@ -28,7 +28,7 @@ from soundforge.live.mixer import MAX_BLOCK, Mixer
 Block = NDArray[np.float32]
 
 FIRST_BLOCK_SECONDS = 0.3
-STOP_SECONDS = 1.0        # shorter than the control process's patience
+STOP_SECONDS = 1.5        # shorter than the control process's patience
 
 
 class SoundCard:
@@ -155,7 +155,7 @@ class SoundCard:
         return picked
 
     def stop(self) -> None:
-        """Take leave of the sound system, for a second at most.
+        """Take leave of the sound system, for a second and a half at most.
 
         A JACK server that waits for its clients stands still when one goes without a word (measured: for more than a
         minute). But PortAudio may hang, or abort this process, when the device itself is gone: the process is about to
