@@ -22,15 +22,9 @@ import numpy as np
 
 from soundforge.clip import Clip
 from soundforge.errors import RequestError
-from soundforge.live.engine_protocol import (
-    Continuation,
-    EngineSetup,
-    LiveChunk,
-    LiveModel,
-    OpenedPrompt,
-    QuitEngine,
-)
+from soundforge.live.engine_protocol import EngineSetup, QuitEngine
 from soundforge.live.engine_worker import EngineWorker
+from soundforge.live.live_model import Continuation, LiveChunk, LiveModel, OpenedPrompt
 from soundforge.live.priority import lower_process
 from soundforge.requests import CancelToken, GenerateRequest
 

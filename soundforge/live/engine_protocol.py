@@ -1,21 +1,18 @@
-"""What crosses between the control process and the engine: frozen messages, and what a model must be able to do.
-
-Messages are pickled over a pipe by the local engine process and handed over as they are by the engine in this
-process. This module imports no torch.
+"""What crosses between control process and engine: frozen messages, pickled over a pipe or, in one process, handed over
+as they are. This module imports no torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from soundforge.audio import Samples
 from soundforge.clip import Clip
-from soundforge.requests import CancelToken, GenerateRequest
+from soundforge.requests import GenerateRequest
 
 DEFAULT_FACTORY = "soundforge.live.engine_process:load_model"
 
@@ -26,9 +23,8 @@ class EngineSetup:
 
     Args:
         model: name or folder of the first model.
-        device, quantize, codec_precision: as of `soundforge.load`.
+        device, quantize, codec_precision, plugins_dir, no_plugin: as of `soundforge.load`.
         threads: for torch; None = chosen so that the audio process keeps a core.
-        plugins_dir, no_plugin: as of `soundforge.load`.
         plugin_seconds: how long one call of a third party's plugin may take; None = for ever.
         factory: `module:function`, called as `factory(setup, model_name)`, gives a `LiveModel`.
         options: further values for the factory (tests).
@@ -46,9 +42,7 @@ class EngineSetup:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-# --- control -> engine -----------------------------------------------------------------------------------
-
-
+# control -> engine
 @dataclass(frozen=True, slots=True)
 class LoadModel:
     """Load another model; the old one serves until the new one is there."""
@@ -156,12 +150,10 @@ class MuteJob:
 
 @dataclass(frozen=True, slots=True)
 class QuitEngine:
-    """End."""
+    """End, whatever runs."""
 
 
-# --- engine -> control -----------------------------------------------------------------------------------
-
-
+# engine -> control
 @dataclass(frozen=True, slots=True)
 class EngineLoading:
     model: str
@@ -259,51 +251,3 @@ class ChangeRefused:
 class PromptFailed:
     prompt: str
     what: str
-
-
-# --- what a model must be able to do ---------------------------------------------------------------------
-
-
-class LiveChunk(Protocol):
-    """Samples `[C, n]` float32 at the model's rate, and codes `[K, m]` int64 or None."""
-
-    @property
-    def samples(self) -> Any: ...
-    @property
-    def codes(self) -> Any: ...
-
-
-class Continuation(Protocol):
-    """A generation that runs while it is iterated over. The first `lead_samples` repeat the prompt's end."""
-
-    request: GenerateRequest
-    lead_samples: int
-
-    def __iter__(self) -> Iterator[LiveChunk]: ...
-    def update(self, **changes: Any) -> None: ...
-    def stop(self) -> None: ...
-
-
-class OpenedPrompt(Protocol):
-    """A prompt that grows and can be continued many times."""
-
-    n_samples: int
-
-    def feed(self, samples: Samples) -> int: ...
-    def continue_(self, request: GenerateRequest, *, endless: bool, lead_samples: int,
-                  cancel: CancelToken) -> Continuation: ...
-
-
-class LiveModel(Protocol):
-    """A loaded model, as the engine worker drives it, from one thread."""
-
-    name: str
-    sample_rate: int
-    channels: int
-    slots: tuple[str, ...]
-    defaults: Mapping[str, Any]
-
-    def open_prompt(self, request: GenerateRequest) -> OpenedPrompt: ...
-    def generate(self, request: GenerateRequest, *, endless: bool, cancel: CancelToken) -> Continuation: ...
-    def finisher(self, request: GenerateRequest) -> Callable[[Clip], Clip]: ...
-    def close(self) -> None: ...

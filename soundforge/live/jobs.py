@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from soundforge.errors import QueueFullError, RequestError
 from soundforge.library_ids import MAX_ID_CHARACTERS
+from soundforge.live.engine_protocol import JobFinished
 from soundforge.live.launching import Launch
-from soundforge.requests import GenerateRequest
+from soundforge.live.transport import Transport
+from soundforge.requests import Event, GenerateRequest
 
 Kind = Literal["generate", "continue", "takeover"]
 
@@ -144,3 +146,17 @@ class JobBook:
         """A token for a voice that belongs to no job."""
         self._last_token += 1
         return self._last_token
+
+
+class Owner(Protocol):
+    """What the runner and the voices ask of the session."""
+
+    def emit(self, event: Event, origin: object | None = None) -> None: ...
+    def transport_now(self) -> Transport: ...
+    def clip_id(self) -> str: ...
+    def prompt_for(self, job: Job) -> str: ...
+    def save(self, job: Job, finished: JobFinished) -> None: ...
+    def job_armed(self, job: Job, at: int, fade: int) -> None: ...
+    def job_ends(self, job: Job, at: int, fade: int) -> None: ...
+    def job_missed(self, job: Job) -> None: ...
+    def job_voice_ended(self, job: Job) -> None: ...

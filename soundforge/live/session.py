@@ -12,37 +12,24 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal
 
 from soundforge.claims import Claims
-from soundforge.errors import ConditionError, RequestError
 from soundforge.library import Library
 from soundforge.live.audio_client import AudioClient
 from soundforge.live.audio_protocol import AudioSetup, DeviceOpened, Happened
 from soundforge.live.engine_client import EngineClient
-from soundforge.live.engine_protocol import (
-    ChangeRefused,
-    EngineFailed,
-    EngineLoading,
-    EngineLost,
-    EngineReady,
-    LoadModel,
-    PromptFailed,
-)
 from soundforge.live.latency import DeviceReport, LatencyOf, device_report, reported
 from soundforge.live.library_watch import LibraryWatch
-from soundforge.live.model_names import resolve_model
-from soundforge.live.params import GUIDANCE
-from soundforge.live.request_builder import sampling_from
 from soundforge.live.session_clips import ClipPart
 from soundforge.live.session_jobs import JobPart
+from soundforge.live.session_model import ModelPart
 from soundforge.live.session_pads import PadPart
+from soundforge.live.session_params import ParamPart
 from soundforge.live.session_room import Listener, Room
 from soundforge.live.session_transport import Timeline, TransportDriver, TransportPart
 from soundforge.live.transport import Transport
-from soundforge.processing import processor_calls
-from soundforge.requests import ClipEvent, Event, NoticeEvent, PadEvent, ParamEvent, StatusEvent, TransportEvent
+from soundforge.requests import ClipEvent, Event, NoticeEvent, PadEvent, StatusEvent, TransportEvent
 from soundforge.tasks import end_task
 
 POLL_SECONDS = 0.01
-SAMPLING = ("temperature", "top_k", "top_p", "cfg")
 
 
 class Session:
@@ -74,19 +61,18 @@ class Session:
         self.claims = Claims()
         self._room = Room(self.audio, engine, library, transport, tempo_known)
         self.params = self._room.params
-        self._conditions: dict[str, str] = {}
-        self._jobs = JobPart(self._room, self._conditions, queue_size)
+        conditions: dict[str, str] = {}
+        self._jobs = JobPart(self._room, conditions, queue_size)
         self._captures = self._jobs.captures
         self._clips = ClipPart(self._room, self._jobs.runner)
         self._pads = PadPart(self._room, self._clips)
         self._watch = LibraryWatch(self._room, self._captures.takes)
         self._transport = TransportPart(self._room)
-        self._model, self._serving, self._engine_state = model, model, "loading"
-        self._models = (model, *models)
-        self._engine_failing = False
-        self._slots: tuple[str, ...] = ()
-        self._condition_names = tuple(condition_names)
-        self._processor_names = processor_names
+        self._model = ModelPart(self._room, self._jobs, model, models,
+                                ready=lambda event: self._params.fit(event.defaults),
+                                changed=lambda: self.emit(self.status()))
+        self._params = ParamPart(self._room, self._model, self._jobs, self._clips, conditions, condition_names,
+                                 processor_names)
         self._poller: asyncio.Task[None] | None = None
         self._drop_counters: list[Callable[[], int]] = []
         self._stopped = False
@@ -97,7 +83,7 @@ class Session:
         """Start audio and engine; returns when a device (or its stand-in) runs. The model still loads then."""
         audio = asyncio.create_task(self.audio.start())
         await asyncio.sleep(0)  # its process is begun first: it is the quicker one, and the one that is waited for
-        await self.engine.start(self._on_engine)
+        await self.engine.start(self._model.on_engine)
         await audio
         self._poller = asyncio.create_task(self._poll(), name="session poll")
 
@@ -112,6 +98,7 @@ class Session:
 
     async def _poll(self) -> None:
         while True:
+            self.audio.send_waiting()
             self._jobs.runner.poll()
             self._watch.poll()
             await asyncio.sleep(POLL_SECONDS)
@@ -139,14 +126,14 @@ class Session:
         """How it stands. `underruns` counts streams that ran dry and blocks that the device flagged; `dropped` what the
         bridges could not take."""
         status, runner = self.audio.status, self._jobs.runner
-        return StatusEvent(self._state(), self._model, runner.book.queued, runner.pace.last_rtf,
+        return StatusEvent(self._state(), self._model.name, runner.book.queued, runner.pace.last_rtf,
                            status.underruns + status.xruns, self.audio.overruns,
                            sum(counter() for counter in self._drop_counters))
 
     def _state(self) -> str:
-        if self._engine_state == "error" or self.audio.standing_in:
+        if self._model.state == "error" or self.audio.standing_in:
             return "error"
-        if self._engine_state == "loading":
+        if self._model.state == "loading":
             return "loading"
         if self._jobs.runner.book.unfinished():
             return "generating"
@@ -162,38 +149,7 @@ class Session:
 
     def set_param(self, name: str, value: Any) -> None:
         """Set a parameter; it acts on the next requests and where it can at once. Raises RequestError."""
-        if name == "processors" and isinstance(value, str):
-            self._check_processors(value)
-        if name.startswith(GUIDANCE) and self._slots and name.removeprefix(GUIDANCE) not in self._weighted():
-            raise RequestError(f"param came as {name[:80]!r}, expected {GUIDANCE} and one of "
-                               f"{', '.join(self._weighted())} (what {self._model!r} and the plugins know)")
-        before = self.params.get(name)
-        checked = self.params.set(name, value)
-        if checked != before:
-            self.emit(ParamEvent(name, checked))
-        if name == "gain":
-            self.audio.set_master(float(checked))
-        elif name == "monitor":
-            self._jobs.restore_monitor()
-        elif name in SAMPLING:
-            self._jobs.update(sampling=sampling_from(self.params))
-        elif name.startswith(GUIDANCE):
-            self._jobs.update(guidance=self.params.guidance())
-        elif name == "text":
-            self._jobs.change_text(str(checked))
-        elif name in ("text_b", "morph"):
-            self._jobs.change_text()
-
-    def _weighted(self) -> list[str]:
-        """The names that may have a weight of guidance, `all` among them."""
-        return sorted({*self._slots, *self._condition_names, "all"})
-
-    def _check_processors(self, text: str) -> None:
-        known = self._processor_names
-        for name, _ in processor_calls(text):
-            if known is not None and name not in known:
-                raise RequestError(f"clip processor came as {name[:80]!r}, expected one of "
-                                   f"{', '.join(sorted(known)) or 'none is loaded'}")
+        self._params.set_param(name, value)
 
     def set_condition(self, name: str, source: str) -> None:
         """Set a condition to a text, `take:ID`, `clip:ID`, or "" to clear it.
@@ -201,22 +157,7 @@ class Session:
         Raises:
             ConditionError: the model has no slot of that name. LibraryError: no such take or clip.
         """
-        known = sorted({*self._slots, *self._condition_names})
-        if (name not in known) if self._slots else not name.isidentifier():
-            raise ConditionError(f"condition came as {name[:80]!r}, expected one of {', '.join(known) or 'text, ...'} "
-                                 f"(what {self._model!r} and the plugins know)")
-        if name == "text":
-            self.set_param("text", source)
-            return
-        if source.startswith("take:") and not self._captures.takes.known(source[5:]):
-            self.library.info("take", source[5:])
-        if source.startswith("clip:"):
-            self.clip_info(source[5:])
-        if source:
-            self._conditions[name] = source
-        else:
-            self._conditions.pop(name, None)
-        self._jobs.change_condition(name, source)
+        self._params.set_condition(name, source)
 
     # --- capture ---
 
@@ -408,8 +349,9 @@ class Session:
     # --- all at once ---
 
     def load_model(self, name: str) -> None:
-        """Load another model while the sound goes on; the status follows. Raises RequestError."""
-        self.engine.send(LoadModel(resolve_model(name, self._models)))
+        """Load another model while the sound goes on; the status follows. Of several that are asked for meanwhile the
+        last one comes next. Raises RequestError."""
+        self._model.load(name)
 
     def panic(self) -> None:
         """Everything silent at once, jobs cancelled, capture dropped."""
@@ -421,7 +363,7 @@ class Session:
 
     def silence(self) -> None:
         """Stop the sound; jobs and captures go on."""
-        self._jobs.runner.silence()
+        self._jobs.runner.voices.silence()
         self._clips.player.stop_all()
 
     # --- what happens elsewhere ---
@@ -438,48 +380,13 @@ class Session:
         if not self._jobs.runner.on_happened(what, position, token):
             self._clips.on_happened(what, voice, token)
 
-    def _on_engine(self, event: object) -> None:
-        takes = self._captures.takes
-        match event:
-            case EngineLoading():
-                self._model = event.model
-                self._engine_state = "error" if self._engine_failing else "loading"
-            case EngineReady():
-                self._engine_failing = False
-                self._model = self._serving = event.model
-                self._engine_state, self._slots = "ready", event.slots
-                takes.engine_forgot()
-                # A weight that this model has no condition for would be an error in every job from now on.
-                gone = self.params.forget_guidance(self._weighted()) if self._slots else []
-                for name in [*gone, *self.params.apply_defaults(event.defaults)]:
-                    self.emit(ParamEvent(name, self.params.get(name)))
-            case EngineFailed():
-                self._engine_state = "ready" if event.serving else "error"
-                self._model = self._serving if event.serving else event.model
-                self.notice("error", event.what)
-            case EngineLost():
-                self._engine_failing = event.failing
-                self._engine_state = "error" if event.failing else "loading"
-                takes.engine_forgot()
-                if event.tell:
-                    self.notice("error", event.what)
-                self._jobs.runner.engine_lost(event.what)
-            case PromptFailed():
-                takes.prompt_failed(event.prompt)
-                self.notice("error", f"take {event.prompt!r} cannot be used as a prompt: {event.what}")
-            case ChangeRefused():
-                self.notice("warning", f"{event.job} plays on unchanged: {event.what}")
-            case _:
-                self._jobs.runner.on_engine(event)
-                return
-        self.emit(self.status())
-
     def _device_opened(self, opened: DeviceOpened) -> None:
         again = self.audio.restarts > 0
         same_rate = self._transport.device_opened(opened.rate, first=not again)
         if not same_rate:
             self._clips.player.forget_clips()
         if again:
+            self.audio.forget_waiting()
             self._clips.device_restarted()
             self._jobs.runner.device_restarted(same_rate)
             if not self.audio.standing_in:

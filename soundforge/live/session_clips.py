@@ -52,7 +52,7 @@ class ClipPart:
         """Stop a clip now or at the next launch position. Raises LibraryError."""
         streamed = self._streamed(clip)
         for job in streamed:
-            self._runner.silence_job(job, self._launch().at if on_grid else NOW)
+            self._runner.voices.silence_job(job, self._launch().at if on_grid else NOW)
         if not streamed:
             self.info(clip)
         self.player.stop(clip, on_grid)

@@ -10,21 +10,19 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any
 
-from soundforge.audio import Waveform
-from soundforge.blend import Blend
 from soundforge.errors import RequestError
-from soundforge.live.audio_protocol import NOW
-from soundforge.live.capture import Capture
-from soundforge.live.engine_protocol import JobFinished, UpdateJob
+from soundforge.live.engine_protocol import JobFinished
 from soundforge.live.job_runner import JobRunner
 from soundforge.live.jobs import Job
-from soundforge.live.launching import Launch
-from soundforge.live.request_builder import build_request, morphed_text
-from soundforge.live.session_capture import AUDIO_SOURCES, CapturePart
+from soundforge.live.request_builder import build_request
+from soundforge.live.session_capture import CapturePart
+from soundforge.live.session_changes import ChangePart
 from soundforge.live.session_pads import pad_event
 from soundforge.live.session_room import Room
+from soundforge.live.session_sounds import with_sounds
+from soundforge.live.session_takeover import TakeoverPart
 from soundforge.live.transport import Transport
-from soundforge.requests import ClipEvent, Event, GenerateRequest, JobEvent, TempoChange
+from soundforge.requests import ClipEvent, Event, GenerateRequest, JobEvent
 
 POLL_SECONDS = 0.01
 MONITOR_SECONDS = 0.01
@@ -54,14 +52,15 @@ class JobPart:
     def __init__(self, room: Room, conditions: Mapping[str, str], queue_size: int) -> None:
         self._room, self._conditions = room, conditions
         self.runner = JobRunner(room.audio, room.engine.send, self, queue_size)
-        self.captures = CapturePart(room, conditions, self._capture_gone)
+        self.captures = CapturePart(room, conditions, lambda take, what: self._takeovers.capture_gone(take, what))
+        self.changes = ChangePart(room, self.runner.book, self.captures.takes)
+        self._takeovers: TakeoverPart = TakeoverPart(room, self.runner, self.captures, self._begin, self._prepare)
         self._last: Job | None = None
-        self._takeover: Job | None = None
-        self._timer: asyncio.TimerHandle | None = None
         self._preparing: dict[Job, asyncio.Task[None]] = {}
-        self._changing: dict[str, asyncio.Task[None]] = {}
-        self._tempo = room.transport.bpm
-        room.retimers.append(self._retime)
+        room.retimers += [self.runner.voices.retime, self.changes.change_tempo, self._takeovers.retime]
+        self.restore_monitor = self._takeovers.restore_monitor
+        self.job_armed, self.job_ends = self._takeovers.job_armed, self._takeovers.job_ends
+        self.job_missed, self.job_voice_ended = self._takeovers.job_missed, self._takeovers.job_voice_ended
 
     # --- what users ask for ---
 
@@ -92,47 +91,9 @@ class JobPart:
         if not 1 <= bars_in <= MAX_BARS or not 0 <= bars_out <= MAX_BARS:
             raise RequestError(f"takeover came as {bars_in} bars in, {bars_out} out; "
                                f"expected 1 to {MAX_BARS}, 0 to {MAX_BARS}")
-        room, captures = self._room, self.captures
-        bars = captures.bar_lines(bars_in)
-        room.tempo_known = True
-        name = self.runner.book.new_id(job)
-        request = self._request(bars=bars_out or ENDLESS_BARS)
-        capture = captures.arm("", bars.start, bars.stop, origin, bars.beats)
-        request = replace(request, tags={"take": capture.take})
-        made = Job(name, "takeover", request, origin, take=capture.take, quantum=room.transport.beats_per_bar,
-                   endless=not bars_out, gain=checked_gain(gain))
-        self._takeover = self._last = made
-        self.runner.accept(made)
-        self._await_line(made, capture)
-        return name
-
-    def _await_line(self, job: Job, capture: Capture) -> None:
-        """Plan a takeover as the bar lines lie by now, and wake up in time for it."""
-        audio, bars = self._room.audio, self.captures.planned(capture)
-        fade = int(self._crossfade_seconds * audio.rate)
-        job.line, job.line_beat = bars.stop - bars.start, bars.beats[1]
-        job.begin, job.line_position = job.line - fade, bars.line
-        early = min(self.runner.pace.lead_time_seconds, 0.75 * job.line / audio.rate)
-        wait = (bars.line - audio.now()) / audio.rate - early
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(max(wait, 0.0), self._take_over, job, capture)
-
-    def _retime(self) -> None:
-        """The transport changed: what waits for its place on the grid moves with it."""
-        self.runner.retime()
-        self._change_tempo()
-        job, capture = self._takeover, self.captures.current
-        if job is not None and not job.ready and capture is not None and capture.take == job.take \
-                and not capture.settled:
-            self._await_line(job, capture)
-
-    def _change_tempo(self) -> None:
-        """Running jobs at the transport's tempo follow it; a clock that trembles is no change."""
-        old, new = self._tempo, self._room.transport.bpm
-        if abs(new / old - 1.0) > TREMBLING:
-            self._tempo = new
-            self.update(tempo=TempoChange(new, old))
+        self._last = self._takeovers.start(bars_in, not bars_out, lambda: self._request(bars=bars_out or ENDLESS_BARS),
+                                           job, origin, checked_gain(gain))
+        return self._last.id
 
     def release(self, job: str = "") -> None:
         endless = [each for each in self.runner.book if each.endless and not each.releasing]
@@ -156,41 +117,6 @@ class JobPart:
             running = ", ".join(each.id for each in self.runner.book) or "none"
             raise RequestError(f"job came as {job[:80]!r}, which does not run; running: {running}")
         self._cancel(found)
-
-    def update(self, **changes: Any) -> None:
-        """Change running jobs from their next step on."""
-        for job in self.runner.book.unfinished():
-            if job.sent:
-                self._room.engine.send(UpdateJob(job.id, changes))
-
-    def change_text(self, text: str | None = None) -> None:
-        """Another text for running jobs, or (None) another place between each one's text and `text_b`."""
-        for job in self.runner.book.unfinished():
-            if job.sent:
-                job.text = text_of(job) if text is None else text
-                changed = {"text": morphed_text(self._room.params, job.text)}
-                self._room.engine.send(UpdateJob(job.id, {"conditions": changed}))
-
-    def change_condition(self, name: str, source: str) -> None:
-        """Another value of a condition for running jobs; a sound is brought to the engine first."""
-        earlier = self._changing.pop(name, None)
-        if earlier is not None:
-            earlier.cancel()  # what it loads is overtaken
-        if not source.startswith(AUDIO_SOURCES):
-            self.update(conditions={name: source or None})
-            return
-
-        async def load_and_change() -> None:
-            self.update(conditions={name: await self._sound(source)})
-
-        task = self._changing[name] = self._room.spawn(
-            load_and_change(), lambda what: self._room.notice("error", f"condition {name!r}: {what}"))
-        task.add_done_callback(lambda _: self._changing.pop(name) if self._changing.get(name) is task else None)
-
-    def restore_monitor(self) -> None:
-        """Bring the monitor to where its parameter stands."""
-        audio = self._room.audio
-        audio.set_monitor(self._room.params.number("monitor"), NOW, int(MONITOR_SECONDS * audio.rate))
 
     # --- on the way ---
 
@@ -237,61 +163,12 @@ class JobPart:
             captures = self.captures
             take = await captures.takes.load(job.take)
             await captures.takes.ensure_prompt(job.take, captures.prompt_request(take.bpm, take.start_beat))
-        await self._resolve_conditions(job)
+        job.request = await with_sounds(job.request, self._room, self.captures.takes)
         job.ready = True
         self.runner.dispatch()
-
-    async def _resolve_conditions(self, job: Job) -> None:
-        """Audio conditions come as ids; the engine gets the sound."""
-        found = {name: await self._sound(source) for name, source in job.request.conditions.items()
-                 if isinstance(source, str) and source.startswith(AUDIO_SOURCES)}
-        if found:
-            job.request = replace(job.request, conditions={**job.request.conditions, **found})
-
-    async def _sound(self, source: str) -> Waveform:
-        """What `take:ID` or `clip:ID` sounds like; raises LibraryError."""
-        if source.startswith("take:"):
-            return (await self.captures.takes.load(source[5:])).waveform
-        loop = asyncio.get_running_loop()
-        clip = await loop.run_in_executor(self._room.reader, self._room.library.load_clip, source[5:])
-        return clip.as_waveform()
-
-    def _take_over(self, job: Job, capture: Capture) -> None:
-        """Shortly before the line: the engine begins with what is captured by now."""
-        if job.cancelled or self._takeover is not job:
-            return
-        capture.settled = True  # from here on the line is a sample, and no tempo moves it
-        job.request = replace(job.request, bpm=capture.bpm)  # its bars are those of the tempo that was captured
-        self._room.audio.read_capture()
-        self.captures.takes.flush(capture.take)
-        self._begin(job, self._prepare_takeover(job, capture))
-
-    async def _prepare_takeover(self, job: Job, capture: Capture) -> None:
-        await self._resolve_conditions(job)
-        if not self.captures.takes.has_prompt(capture.take):
-            # The engine was lost meanwhile: take the long way once the capture is complete.
-            while self.captures.current is capture:
-                await asyncio.sleep(POLL_SECONDS)
-            job.begin = job.line = job.line_position = -1
-            await self._prepare(job)
-            return
-        job.ready = True
-        self.runner.dispatch()
-
-    def _capture_gone(self, take: str, what: str) -> None:
-        """A capture came to nothing, and with it the takeover that waits for it."""
-        job = self._takeover
-        if job is None or job.take != take:
-            return
-        self._takeover = None
-        if not job.engine_done:
-            self.runner.fail(job, what)
 
     def _cancel(self, job: Job) -> None:
-        if job is self._takeover:
-            self._takeover = None
-            self.captures.abandon(job.take)
-            self.restore_monitor()
+        self._takeovers.cancelled(job)
         if job in self._preparing:
             self._preparing[job].cancel()
         self.runner.cancel(job)
@@ -309,38 +186,6 @@ class JobPart:
 
     def prompt_for(self, job: Job) -> str:
         return job.take
-
-    def job_armed(self, job: Job, at: int, fade: int) -> None:
-        """A takeover's sound is there: only now the input gives way, so that one that comes late leaves no gap."""
-        if job is self._takeover and self._room.params.get("monitor"):
-            audio = self._room.audio
-            audio.set_monitor(0.0, at, fade)
-            if not job.endless:
-                ends = at + job.lead_samples + round(job.request.new_seconds * audio.rate)
-                wait = max(0.0, (ends - audio.now()) / audio.rate - HAND_BACK_SECONDS)
-                asyncio.get_running_loop().call_later(wait, self._hand_back, job, job.launch, ends - fade, fade)
-
-    def _hand_back(self, job: Job, launch: Launch | None, at: int, fade: int) -> None:
-        """The last bar line of a takeover is near: its sound gives way to the input, which is there on the line."""
-        if job is self._takeover and job.sounding and job.launch is launch:  # it did not run dry, and move, meanwhile
-            self.runner.fade_out(job, at, fade)
-
-    def job_ends(self, job: Job, at: int, fade: int) -> None:
-        """The sound of a takeover fades out from here on."""
-        if job is self._takeover:
-            self._room.audio.set_monitor(self._room.params.number("monitor"), at, fade)
-
-    def job_missed(self, job: Job) -> None:
-        """Its sound came too late after all: the input is heard until the next place on the grid."""
-        if job is self._takeover:
-            self.restore_monitor()
-
-    def job_voice_ended(self, job: Job) -> None:
-        """The sound of a job is over: the input is heard again after a takeover, and after what took over from it."""
-        if job is self._takeover:
-            self._takeover = self.runner.successor(job)
-            if self._takeover is None:
-                self.restore_monitor()
 
     def save(self, job: Job, finished: JobFinished) -> None:
         """A clip is complete: write it, put it on a free pad, then say so."""
@@ -365,11 +210,3 @@ class JobPart:
 
         self._room.spawn(write(), lambda what: self.emit(JobEvent("error", job.id, clip=name, what=what), job.origin),
                          keep=True)
-
-
-def text_of(job: Job) -> str:
-    """The text that a job has, without what it may be morphed to."""
-    if job.text is None:
-        value = job.request.conditions.get("text", job.request.text)
-        job.text = str((value.a if isinstance(value, Blend) else value) or "")
-    return job.text

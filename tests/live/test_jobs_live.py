@@ -114,7 +114,7 @@ def test_a_generation_without_a_prompt_is_changed_stopped_and_keeps_a_record() -
 
 def test_a_change_that_makes_no_sense_leaves_the_job_as_it_was() -> None:
     worker, events = tiny_worker()
-    worker._load("tiny")
+    worker._model.load("tiny")
     assert isinstance(events[-1], EngineReady)
     worker.post(StartJob("j", GenerateRequest(text="a", seconds=1.0, seed=1)))
     worker._read_inbox()
@@ -136,7 +136,7 @@ def test_a_change_that_makes_no_sense_leaves_the_job_as_it_was() -> None:
 def test_a_takeover_s_clip_has_exactly_the_samples_of_its_bars(ahead: int) -> None:
     """It begins before the line, somewhere within a frame; what it lacks is silence before the next line."""
     worker, events = tiny_worker()
-    worker._load("tiny")
+    worker._model.load("tiny")
     rate, ring = 48_000, RingBuffer(1 << 18, 1)
     request = GenerateRequest(text="a", bars=1, bpm=173.0, seed=1)
     worker.post(OpenPrompt("take", request, rate))

@@ -60,7 +60,7 @@ def test_a_sound_that_is_chosen_while_a_job_runs_reaches_it(tmp_path: Path) -> N
     async def run() -> sf.Clip:
         async with running(tmp_path, rtf=2.0) as rig:
             session = rig.session
-            session._slots = ("text", "chroma")  # the tone engine says it has text only
+            session._model.slots = ("text", "chroma")  # the tone engine says it has text only
             first = session.generate("a", 0.3)
             await rig.until(lambda: any(event.job == first for event in rig.jobs("done")))
             source = rig.jobs("done")[0].clip

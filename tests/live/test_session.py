@@ -266,7 +266,7 @@ def test_loading_another_model(tmp_path: Path) -> None:
 def test_no_model_at_all(tmp_path: Path) -> None:
     async def main() -> None:
         async with running(tmp_path) as rig:
-            rig.session.engine._worker._model = None
+            rig.session.engine._worker._model.close()
             rig.session.generate()
             await rig.until(lambda: rig.jobs("error"))
             assert "no model is loaded" in rig.jobs("error")[0].what
