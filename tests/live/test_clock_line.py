@@ -41,6 +41,13 @@ def test_after_a_minute_the_rate_is_known_to_some_parts_per_million() -> None:
     assert abs(clock.deviation_ppm - 123.0) < 5
 
 
+def test_ten_hours_of_samples_and_weeks_of_uptime_cost_no_precision() -> None:
+    clock = ClockFilter(RATE)
+    worst, _ = feed(clock, 12.0, -80.0, 3, begin=2e6, position=96_000 * 36_000)
+    assert worst < 0.0008 * RATE
+    assert abs(clock.deviation_ppm + 80) < 60
+
+
 def test_a_pause_begins_a_new_line_and_one_late_block_does_not() -> None:
     clock = ClockFilter(RATE)
     _, at = feed(clock, 10.0, 0.0, 1)

@@ -33,17 +33,19 @@ class Run:
 
 
 def simulate(rates: tuple[int, int], ppm: tuple[float, float], blocks: tuple[int, int], seconds: float,
-             late: float, seed: int) -> Run:
-    """Both devices call back when a block is due on their own clocks, late by some noise."""
+             late: float, seed: int, since: float = 0.0) -> Run:
+    """Both devices call back when a block is due on their own clocks, late by some noise; they have run for `since`
+    seconds already."""
     source = random.Random(seed)
     true_in, true_out = (rate * (1 + 1e-6 * p) for rate, p in zip(rates, ppm, strict=True))
     bridge = DriftBridge(*rates, 1, blocks)
     run = Run(bridge, np.zeros(0), true_out)
-    begin = (source.uniform(0, 0.01), source.uniform(0, 0.01))
+    bridge._written, bridge._given = before, _ = int(since * rates[0]), int(since * rates[1])
+    begin = (since + source.uniform(0, 0.01), since + source.uniform(0, 0.01))
     heard = played = 0
     pieces, out = [], np.zeros((blocks[1], 1), np.float32)
-    next_in = next_out = 0.0
-    while next_out < seconds:
+    next_in = next_out = since
+    while next_out < since + seconds:
         if next_in <= next_out:
             index = np.arange(heard, heard + blocks[0])
             bridge.push((LEVEL * np.sin(2 * np.pi * HZ * index / true_in)).astype(np.float32)[:, None], next_in)
@@ -54,7 +56,7 @@ def simulate(rates: tuple[int, int], ppm: tuple[float, float], blocks: tuple[int
             # Where the next output lies in the input, against where the input's clock truly is at that moment.
             played += blocks[1]
             due = begin[1] + (played + blocks[1]) / true_out
-            run.delays.append(((due - begin[0]) * true_in - bridge._read) / true_in)
+            run.delays.append(((due - begin[0]) * true_in - (bridge._read - before)) / true_in)
             run.fills.append(bridge.fill)
             pieces.append(out[:, 0].copy())
             next_out = max(next_out, due + abs(source.gauss(0, late)))
@@ -91,6 +93,12 @@ def test_the_correction_is_the_difference_of_the_clocks() -> None:
     assert run.bridge.correction_ppm == pytest.approx(250, abs=25)
     told = run.bridge.delay_seconds + 256 / 48_000  # from a block's end, as `delays` counts
     assert np.mean(run.delays[-500:]) == pytest.approx(told, abs=0.0015), "the delay is the one that is told"
+
+
+def test_after_ten_hours_it_sounds_as_in_the_first_minute() -> None:
+    run = simulate((96_000, 96_000), (150.0, -150.0), (256, 256), 8.0, 0.0004, 5, since=36_000.0)
+    assert run.bridge.slips == 0 and run.clicks(0.5) < 2e-4 * LEVEL
+    assert np.ptp(run.delays[int(run.true_out / 256):]) < 0.0015
 
 
 def test_a_device_that_stands_still_is_counted_and_comes_back() -> None:
