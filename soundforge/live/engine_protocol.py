@@ -1,6 +1,5 @@
 """What crosses between control process and engine: frozen messages, pickled over a pipe or, in one process, handed over
-as they are. This module imports no torch.
-"""
+as they are. This module imports no torch."""
 
 from __future__ import annotations
 
@@ -42,7 +41,6 @@ class EngineSetup:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-# control -> engine
 @dataclass(frozen=True, slots=True)
 class LoadModel:
     """Load another model; the old one serves until the new one is there."""
@@ -153,7 +151,6 @@ class QuitEngine:
     """End, whatever runs."""
 
 
-# engine -> control
 @dataclass(frozen=True, slots=True)
 class EngineLoading:
     model: str
