@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from soundforge import SoundForgeError
+from soundforge_bridges.osc.echoes import Echoes
 from soundforge_bridges.osc.fair_queue import Address
 from soundforge_bridges.osc.feedback import Feedback
 from soundforge_bridges.osc.handlers import PREFIX
@@ -33,7 +34,9 @@ class Outbox:
         self.awaited = Awaited()
         self.feedback = Feedback(transmit)
         self._errors = ErrorBudget()
+        self.echoes = Echoes()
         self._told: set[tuple[Address, str]] | None = None
+        self._mirror: Address | None = None
 
     @contextlib.contextmanager
     def one_command(self) -> Iterator[None]:
@@ -43,7 +46,11 @@ class Outbox:
         try:
             yield
         finally:
-            self._told = None
+            self._told = self._mirror = None
+
+    def not_back_to(self, mirror: Address) -> None:
+        """Nothing goes there until the command that is carried out is over (see `echoes`)."""
+        self._mirror = mirror
 
     def tell(self, message: Outgoing, *asked: Origin) -> None:
         """An event: to who asked for it, who waits for it, and every subscriber."""
@@ -54,12 +61,13 @@ class Outbox:
         self.feedback.send(message)
         places = [(origin.address, origin.place(message.address)) for origin in asked if not origin.silent]
         places += [(address, message.address) for address in self.subscribers]
-        places = list(dict.fromkeys(places))
+        places = [place for place in dict.fromkeys(places) if place[0] != self._mirror]
         if message.address.startswith(STATES) and self._told is not None:
             places = [place for place in places if place not in self._told]
             self._told.update(places)
         datagrams = {path: replace(message, address=path).encode() for _, path in places}
         for address, path in places:
+            self.echoes.sent(datagrams[path], path, address)
             self._transmit(datagrams[path], address)
 
     def send(self, datagram: bytes, sender: Address) -> None:

@@ -17,6 +17,7 @@ from soundforge import RequestError, SoundForgeError
 from soundforge.requests import Event
 from soundforge.tasks import end_task
 from soundforge_bridges.osc.arguments import bind
+from soundforge_bridges.osc.echoes import datagram_of
 from soundforge_bridges.osc.fair_queue import Address
 from soundforge_bridges.osc.handlers import PREFIX
 from soundforge_bridges.osc.intake import Intake
@@ -174,9 +175,11 @@ class OscBridge:
 
     def _carry_out(self, command: Command, names: tuple[str, ...], message: Message, sender: Address) -> None:
         if command.any_arguments:
-            self._out.send(_pong(message), sender)
+            self._out.send(datagram_of(message, f"{PREFIX}/pong"), sender)
             return
         named = command.reply.split(" ")[0].replace(NAME, "".join(names))
+        if self._out.echoes.goes_round(message, sender):
+            self._out.not_back_to(sender)
         values, origin = split_reply_to(message.values, sender, named, self._may_be_told)
         try:
             self._call(command, names, values, origin)
@@ -225,10 +228,3 @@ class OscBridge:
     def _on_event(self, event: Event, origin: Any) -> None:
         """From the session, on the event loop: to who asked and to every subscriber."""
         self._out.tell(from_event(event), *([origin] if isinstance(origin, Origin) else []))
-
-
-def _pong(message: Message) -> bytes:
-    """The arguments exactly as they came: same types, same bytes."""
-    tags = f",{message.tags}".encode()
-    address = f"{PREFIX}/pong".encode()
-    return (address + b"\0" * (4 - len(address) % 4) + tags + b"\0" * (4 - len(tags) % 4) + message.payload)
