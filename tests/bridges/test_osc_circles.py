@@ -14,7 +14,7 @@ from session_double import MemorySession
 
 from soundforge_bridges.osc.echoes import LOOK_BACK_SECONDS, MAX_EXCHANGES, MOST_IN_A_ROW, Echoes
 from soundforge_bridges.osc.reader import Message
-from soundforge_bridges.osc.replies import param_reply
+from soundforge_bridges.osc.replies import Outgoing, param_reply
 
 PEER = ("127.0.0.1", 9131)
 CFG = "/soundforge/param/cfg"
@@ -99,6 +99,12 @@ def test_what_it_remembers_is_bounded_and_forgotten() -> None:
     for port in range(3 * MAX_EXCHANGES):
         echoes.sent(datagram, CFG, ("127.0.0.1", port))
     assert len(echoes) == MAX_EXCHANGES
+
+
+def test_a_path_that_no_server_takes_is_answered_and_not_remembered() -> None:
+    echoes, path = Echoes(), "/soundforge/param/" + "x" * 300
+    echoes.sent(Outgoing(path, "f", (2.0,)).encode(), path, PEER)
+    assert len(echoes) == 0
 
 
 @pytest.mark.slow

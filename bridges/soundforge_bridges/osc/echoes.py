@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from soundforge_bridges.osc.fair_queue import Address
 from soundforge_bridges.osc.handlers import PREFIX
-from soundforge_bridges.osc.reader import Message, read_packet
+from soundforge_bridges.osc.reader import Message, PacketError, read_packet
 
 LOOK_BACK_SECONDS = 1.0
 MOST_IN_A_ROW = 8
@@ -51,6 +51,10 @@ class Echoes:
         """A message goes to a peer."""
         if not path.startswith(OBEYED):
             return
+        try:
+            values = read_packet(datagram)[0].values
+        except PacketError:
+            return  # a path of somebody's own that no server would take: it cannot come back
         key = peer, path
         exchange = self._exchanges.get(key)
         if exchange is None:
@@ -58,7 +62,7 @@ class Echoes:
             while len(self._exchanges) > MAX_EXCHANGES:
                 self._exchanges.popitem(last=False)
         self._exchanges.move_to_end(key)
-        exchange.sent.append((self._clock(), hash(read_packet(datagram)[0].values)))
+        exchange.sent.append((self._clock(), hash(values)))
 
     def goes_round(self, message: Message, peer: Address) -> bool:
         """A message came from a peer: whether its answers have been coming back for a while."""
