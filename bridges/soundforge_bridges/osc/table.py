@@ -154,8 +154,9 @@ COMMANDS: tuple[Command, ...] = (
             (_whole("beats_per_bar", 1, 64, None, ASKS), _whole("beat_unit", 1, 64, 4)), TRANSPORT_REPLY,
             "Sets the metre; without argument asks.", handlers.signature),
     Command(f"{PREFIX}/model", (Argument("name", "text", "", absent=ASKS),), STATUS_REPLY,
-            "Loads another model, by name, while the sound goes on; status again when it is ready. Folders are named "
-            "at the start (`--models`). Without name asks.",
+            "Loads another model, by name, while the sound goes on; status again when it is ready. Of several that are "
+            "asked for meanwhile the last one comes next. Folders are named at the start (`--models`). Without name "
+            "asks.",
             handlers.model, awaits=f"{PREFIX}/status", awaits_seconds=300.0),
     Command(f"{PREFIX}/panic", (), STATUS_REPLY, "Everything silent at once, all jobs cancelled.", handlers.panic),
 )
