@@ -26,7 +26,7 @@ from soundforge.live.job_voices import STOP_FADE_SECONDS, JobVoices
 from soundforge.live.jobs import Job, JobBook, Owner
 from soundforge.live.launching import plan
 from soundforge.live.pace import Pace
-from soundforge.requests import JobEvent
+from soundforge.requests import JobEvent, NoticeEvent
 
 PROGRESS_STEP = 0.05
 
@@ -65,10 +65,19 @@ class JobRunner:
             if job.autoplay:
                 target = self.voices.take(job)
                 if target is None:
+                    self._crowded(job)
                     continue  # it waits for a voice; what is not to be heard needs none
             job.sent, job.sent_at = True, time.perf_counter()
             self._send(StartJob(job.id, job.request, self._owner.prompt_for(job), job.endless, target,
                                 job.lead_seconds, job.begin, job.line))
+
+    def _crowded(self, job: Job) -> None:
+        """No voice is free: said, once, where none will be free by itself."""
+        holding = [other for other in self.book if other.voice >= 0]
+        if not job.crowded_told and all(other.endless and not other.releasing for other in holding):
+            job.crowded_told = True
+            what = f"{job.id} waits: {len(holding)} endless jobs sound, which is as many as can; release or cancel one"
+            self._owner.emit(NoticeEvent("warning", what), job.origin)
 
     def cancel(self, job: Job) -> None:
         """End a job and its sound now."""

@@ -46,6 +46,7 @@ class Job:
     launch: Launch | None = None
     # the engine's life; `ready` = its prompt and conditions are there
     ready: bool = False
+    crowded_told: bool = False
     sent: bool = False
     sent_at: float = 0.0
     streaming: bool = False

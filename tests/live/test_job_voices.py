@@ -99,6 +99,8 @@ def test_a_job_that_nobody_hears_needs_no_voice(tmp_path: Path) -> None:
             session.set_param("autoplay", 0)
             session.generate(seconds=0.3, job="quiet")
             await rig.until(lambda: any(event.job == "quiet" for event in rig.jobs("done")), 20.0)
+            assert [line for line in rig.notices() if "as many as can" in line] == [
+                "on4 waits: 4 endless jobs sound, which is as many as can; release or cancel one"]
             session.cancel("*")
 
     asyncio.run(main())
