@@ -81,14 +81,15 @@ def measure(jack: JackServer, folder: Path, model: str, cases: list[Case],
             jack.connect_all(played, ":in_")
             server.send("/soundforge/param/monitor", "i", int(monitored))
             for case in group:
-                left, late = bring_in_phase(server, loop, jack.rate, bpm), jack.late_cycles()
+                left = bring_in_phase(server, loop, jack.rate, bpm)
+                late, dry = jack.late_cycles(), server.status().arguments[4]
                 file = folder / f"{case}.wav"
                 splice = take_over(server, jack, loop, bpm, case.bars_in, BARS_OUT, file,
                                    (played, jack.wait_port("out_")), FADE_MS, monitored)
                 if keep:
                     picture(file, splice, bpm, case)
                 yield case, {"phase_left_ms": 1000 * left, "line_ms": splice.error_ms - 1000 * left,
-                             "underruns": server.status().arguments[4],
+                             "underruns": server.status().arguments[4] - dry,
                              "late_cycles_of_the_server": jack.late_cycles() - late, **dataclasses.asdict(splice)}
 
 

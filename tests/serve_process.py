@@ -80,6 +80,14 @@ class ServeProcess:
         found = dict(line.split(":", 1) for line in text.splitlines())
         return 1024 * int(found["VmRSS"].split()[0]), int(found["Threads"])
 
+    def cpu_seconds(self) -> float:
+        """What the control process has computed so far, which a busy machine does not change; 0 where /proc is not."""
+        try:
+            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return 0.0
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def end(self, how: signal.Signals = signal.SIGINT) -> float:
         """Ctrl-C, and the seconds until it was gone; killed when it does not end. Safe to call twice."""
         began = time.monotonic()

@@ -22,7 +22,7 @@ class Served:
     def __init__(self, folder: Path, *arguments: object, environment: Mapping[str, str] | None = None,
                  wait: float = 90.0) -> None:
         self.folder, self._arguments, self._environment, self._wait = folder, arguments, environment, wait
-        self.seconds_to_pong = self.seconds_to_ready = 0.0
+        self.seconds_to_pong = self.seconds_to_ready = self.cpu_to_pong = 0.0
 
     def __enter__(self) -> Served:
         self.dump = OscDump().__enter__()
@@ -31,6 +31,7 @@ class Served:
         self.printed, self.log = self.serving.printed, self.serving.log
         try:
             self.seconds_to_pong = self.serving.wait_until(self._subscribed, "serve does not answer", 60.0)
+            self.cpu_to_pong = self.serving.cpu_seconds()
             if self._wait:
                 self.seconds_to_ready = self.serving.wait_until(
                     lambda: self.status().arguments[0] not in ("loading", "error"), "the model is not ready",

@@ -31,7 +31,8 @@ class Splice:
         delay: by how many samples the monitored input comes late (the round trip through server and device).
         departs: the last sample before the crossfade begins: still the monitored input alone, or silent.
         error_ms: where the crossfade ended, against `line` as it is heard.
-        silence_ms: the longest stretch around the splice that stays below -60 dB of the sound around it.
+        silence_ms: the longest stretch around the splice that stays below -60 dB of the sound around it; rests that
+            the monitored input has itself do not count.
         jump: largest difference of neighbouring samples at the splice, as a share of the largest one elsewhere.
         flux: largest spectral flux at the splice, as a share of the largest one elsewhere.
         level_db: generated sound against the two bars before the line.
@@ -39,6 +40,7 @@ class Splice:
         phase_ms: by how much the onsets of the generated sound come late against the loop's, within half a step
             (a sixteenth note).
         phase_strength: normalised correlation of the two onset envelopes at that place.
+        back_ms: where the monitored input is back alone, against the bar line at which the generated bars end.
     """
 
     line: int
@@ -52,6 +54,7 @@ class Splice:
     step_db: float
     phase_ms: float
     phase_strength: float
+    back_ms: float | None
 
 
 def find_delay(source: Sound, heard: Sound, longest: int) -> int:
@@ -79,6 +82,20 @@ def departure(source: Sound, heard: Sound, delay: int, since: int) -> int:
     if not len(other):
         raise AssertionError("nothing was taken over: the monitored input goes on to the end")
     return since + int(other[0]) - 1
+
+
+def away(recording: Sound, rate: int) -> tuple[int, int]:
+    """Where in a recording `[n, 2]` the monitored input goes away, and where it is back, in samples.
+
+    It is there where the two are the same for a quarter of a second: rests that both have are shorter.
+    """
+    source, heard = recording[:, 0], recording[:, 1]
+    delay = find_delay(source[rate // 2:rate], heard[rate // 2:rate + rate // 10], rate // 10)
+    same = np.abs(heard[delay:] - source[:len(source) - delay]) < SAME
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], same, [False]]).astype(np.int8))).reshape(-1, 2)
+    there = edges[edges[:, 1] - edges[:, 0] > rate // 4]
+    last = int(np.argmax(there[1:, 0] - there[:-1, 1]))
+    return int(there[last, 1]) + delay, int(there[last + 1, 0]) + delay
 
 
 def envelope(sound: Sound, rate: int) -> NDArray[np.float64]:
@@ -114,9 +131,9 @@ def phase(before: Sound, after: Sound, rate: int, bpm: float) -> tuple[float, fl
     return 1000.0 * late / ENVELOPE_HZ, float(product[at]) / max(scale, 1e-12)
 
 
-def longest_silence(sound: Sound, rate: int) -> float:
-    """Milliseconds of the longest stretch below -60 dB of the sound's own peak level."""
-    quiet = np.abs(sound) < 1e-3 * np.abs(sound).max()
+def longest_silence(sound: Sound, rate: int, but: NDArray[np.bool_] | bool = False) -> float:
+    """Milliseconds of the longest stretch below -60 dB of the sound's own peak level; `but`: samples not to count."""
+    quiet = (np.abs(sound) < 1e-3 * np.abs(sound).max()) & ~np.asarray(but)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], quiet, [False]]).astype(np.int8)))
     return 1000.0 * float(np.max(edges[1::2] - edges[::2], initial=0)) / rate
 
@@ -162,14 +179,17 @@ def analyse(recording: Sound, rate: int, loop: Sound, bpm: float, fade_ms: float
     begin = since + delay - place_in(loop, source[since:])
     ends = departs + 1 + fade
     line = begin + round((ends - begin) / bar) * bar
+    near = slice(departs - rate // 10, ends + rate // 10)
+    shared = monitored & (np.abs(heard[near] - np.roll(source, delay)[near]) < SAME)
+    back = (away(recording, rate)[1] - line - round(bars * rate * 240.0 / bpm)) * 1000.0 / rate if monitored else None
     around = slice(departs - rate // 50, ends + rate // 50)
     rest = (heard[departs - 2 * bar:around.start], heard[around.stop:ends + bars * bar - round(0.05 * rate)])
     before, after = heard[line - 2 * bar:line - fade], heard[line:line + bars * bar]
     late, alike = phase(source[line - delay - 2 * bar:line - delay], after, rate, bpm)
     return Splice(line, delay, departs, 1000.0 * (ends - line) / rate,
-                  longest_silence(heard[departs - rate // 10:ends + rate // 10], rate),
+                  longest_silence(heard[near], rate, shared),
                   share(heard[around], rest, lambda sound: np.abs(np.diff(sound))), share(heard[around], rest, flux),
-                  level(after) - level(before), level(after[:bar]) - level(before[fade - bar:]), late, alike)
+                  level(after) - level(before), level(after[:bar]) - level(before[fade - bar:]), late, alike, back)
 
 
 def share(part: Sound, rest: tuple[Sound, ...], measure: Callable[[Sound], NDArray[Any]]) -> float:

@@ -140,6 +140,6 @@ def take_over(server: Served, jack: JackServer, loop: NDArray[np.float32], bpm: 
         time.sleep(2 * bar)
         server.send("/soundforge/takeover", "iis", bars_in, bars_out, job)
         server.dump.wait_for("/soundforge/job/playing", job, seconds=60 + bar * (bars_in + 1))
-        time.sleep(bar * bars_out + 0.2)
+        time.sleep(bar * bars_out + 1.0)
     sound, rate = soundfile.read(file, dtype="float32", always_2d=True)
     return analyse(sound, rate, loop, bpm, fade_ms, rate // 2, bars_out, monitored)

@@ -58,7 +58,8 @@ def round_trip(server: Served, take: str, job: str, seconds: float = 2.0) -> Pat
 
 
 def test_it_answers_at_once_and_is_ready_soon(served: Served) -> None:
-    assert served.seconds_to_pong < 5  # a second when nothing else runs
+    print(f"pong after {served.seconds_to_pong:.2f} s, {served.cpu_to_pong:.2f} s of them computing")
+    assert 0 < served.cpu_to_pong < 1.5, "within a second on a machine that is not busy"
     assert served.status().arguments[:2] == ("ready", "starter")
     pong = served.ask("/soundforge/ping", "ifs", 7, 2.5, "three words here", reply="/soundforge/pong")
     assert pong.arguments == (7, 2.5, "three words here")
@@ -84,8 +85,8 @@ def test_a_second_continue_waits_and_both_end(served: Served) -> None:
     served.dump.clear()
     for job in ("one", "two"):
         served.send("/soundforge/continue", "sfs", "", 1.0, job)
-    for job in ("one", "two"):
-        served.dump.wait_for("/soundforge/job/done", job, seconds=60)
+    done = [served.dump.wait_for("/soundforge/job/done", job, seconds=60) for job in ("one", "two")]
+    assert done[0].at < done[1].at and len({message.arguments[1] for message in done}) == 2, "one after the other"
 
 
 def test_generate_from_text(served: Served) -> None:
@@ -100,7 +101,7 @@ def test_cancel_ends_a_job(served: Served) -> None:
     served.send("/soundforge/generate", "sfs", "long", 30.0, "endless")
     served.dump.wait_for("/soundforge/job/accepted", "endless")
     served.send("/soundforge/cancel", "s", "endless")
-    served.dump.wait_for("/soundforge/job/cancelled", "endless", seconds=10)
+    assert served.dump.wait_for("/soundforge/job/cancelled", "endless", seconds=10).arguments == ("endless",)
 
 
 @pytest.mark.parametrize(("address", "types", "arguments"), [
@@ -152,9 +153,10 @@ def test_what_is_heard_holds_the_continuation(rig_programs: None, tmp_path: Path
     assert server.process.returncode == 0, "Ctrl-C is a clean end"
 
 
-def test_the_whole_round_on_a_real_audio_server(jack: JackServer, tmp_path: Path) -> None:
-    """A JACK client that is not ours plays the loop in, jack_rec records what comes out."""
-    with Served(tmp_path, "--input", "system", "--output", "system", environment=jack.environment()) as server:
+def heard_round(jack: JackServer, folder: Path) -> tuple[float, float, int]:
+    """Capture and continue on the sound server: how well the take is what was played, and the recording the clip;
+    and the underruns."""
+    with Served(folder, "--input", "system", "--output", "system", environment=jack.environment()) as server:
         server.send("/soundforge/param/quantum", "f", 0)
         ours_in = jack.wait_port("in_")
         ours_out = jack.wait_port("out_")
@@ -162,22 +164,31 @@ def test_the_whole_round_on_a_real_audio_server(jack: JackServer, tmp_path: Path
                                   env=jack.environment())
         try:
             jack.connect(jack.wait_port("loopplayer:out_1"), ours_in)
-            recorder = subprocess.Popen(["jack_rec", "-f", str(tmp_path / "out.wav"), "-d", "14", "-b", "32", ours_out],
+            recorder = subprocess.Popen(["jack_rec", "-f", str(folder / "out.wav"), "-d", "14", "-b", "32", ours_out],
                                         env=jack.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             file = round_trip(server, "riff", "mine")
             recorder.wait(30)
-            underruns, overruns = server.status().arguments[4:6]
+            underruns = int(server.status().arguments[4])
         finally:
             player.terminate()
             player.wait(10)
         take = Library(server.library).load_take("riff").waveform
     loop = sf.read(LOOP).resampled(take.sample_rate)
     captured, _ = best_match(take.samples[0], np.tile(loop.samples[0], 2))
-    assert captured > 0.95
-    recorded = sf.read(tmp_path / "out.wav")
+    recorded = sf.read(folder / "out.wav")
     clip = sf.read(file).resampled(recorded.sample_rate)
     score, _ = best_match(clip.samples[0][recorded.sample_rate // 4:recorded.sample_rate], recorded.samples[0])
-    assert score > 0.98, f"underruns {underruns}, overruns {overruns}, late cycles {jack.late_cycles()}"
+    return captured, score, underruns
+
+
+def test_the_whole_round_on_a_real_audio_server(jack: JackServer, tmp_path: Path) -> None:
+    """A JACK client that is not ours plays the loop in, jack_rec records what comes out."""
+    for attempt in range(3):  # a machine that pauses breaks the sound; sound that is altered would fail each time
+        captured, score, underruns = heard_round(jack, tmp_path / str(attempt))
+        if not underruns:
+            break
+    assert captured > 0.95
+    assert score > 0.98, f"underruns {underruns}, late cycles {jack.late_cycles()}"
 
 
 def test_without_the_device_it_says_so_and_lives_on(rig_programs: None, tmp_path: Path) -> None:
