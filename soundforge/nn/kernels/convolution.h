@@ -61,6 +61,16 @@ INLINE void few_samples(const float *w, const float *x, const convolving *j, con
     for (int t = 0; t < samples; t++) store_f32(out + t * LANES, sum[t]);
 }
 
+static void some_samples(const float *w, const float *x, const convolving *j, int samples, float *out) {
+    switch (samples) {
+        case 1: few_samples(w, x, j, 1, out); break;
+        case 2: few_samples(w, x, j, 2, out); break;
+        case 3: few_samples(w, x, j, 3, out); break;
+        case 4: few_samples(w, x, j, 4, out); break;
+        default: few_samples(w, x, j, FEW, out);
+    }
+}
+
 /* Output `o` of the network's own numbering, `n` samples from `start` on, given every `step` floats. */
 static void put(const convolving *j, int batch, int o, int start, int n, const float *from, int step) {
     const convolution *c = &j->c;
@@ -91,23 +101,20 @@ static void tile_of_outputs(const convolving *j, int batch, int tile, int start,
     const float *w = c->weight + (size_t)tile * c->in * c->taps * LANES;
     const int outs = c->out - tile * LANES < LANES ? c->out - tile * LANES : LANES;
     float made[TALL * LONG * LANES];
-    if (width <= FEW && outs > 1) {
-        switch (width) {
-            case 1: few_samples(w, x, j, 1, made); break;
-            case 2: few_samples(w, x, j, 2, made); break;
-            case 3: few_samples(w, x, j, 3, made); break;
-            case 4: few_samples(w, x, j, 4, made); break;
-            default: few_samples(w, x, j, FEW, made);
+    for (int s = 0, n; s < width; s += n) {
+        const int left = width - s, whole = left / LANES;
+        const int vectors = outs == 1 || whole >= LONG ? LONG : whole + (left % LANES > FEW);
+        if (vectors == 0) {
+            n = left;
+            some_samples(w, x + s, j, n, made);
+            for (int o = 0; o < outs; o++) put(j, batch, tile * LANES + o, start + s, n, made + o, LANES);
+            continue;
         }
-        for (int o = 0; o < outs; o++) put(j, batch, tile * LANES + o, start, width, made + o, LANES);
-        return;
-    }
-    for (int s = 0; s < width; s += LONG * LANES) {
-        const int left = width - s, n = left < LONG * LANES ? left : LONG * LANES;
+        n = left < vectors * LANES ? left : vectors * LANES;
         for (int half = 0; half < outs; half += TALL) {
             if (outs == 1) block(w, x + s, j, 1, LONG, made);
-            else if (left > 2 * LANES) block(w + half, x + s, j, TALL, 3, made);
-            else if (left > LANES) block(w + half, x + s, j, TALL, 2, made);
+            else if (vectors == 3) block(w + half, x + s, j, TALL, 3, made);
+            else if (vectors == 2) block(w + half, x + s, j, TALL, 2, made);
             else block(w + half, x + s, j, TALL, 1, made);
             for (int o = 0; o < TALL && half + o < outs; o++)
                 put(j, batch, tile * LANES + half + o, start + s, n, made + o * LONG * LANES, 1);
