@@ -6,6 +6,8 @@ The bridge alone is judged in `test_osc_soak.py`. The short forms run in every f
 
 from __future__ import annotations
 
+import contextlib
+import mmap
 import subprocess
 import sys
 import time
@@ -123,22 +125,30 @@ def goes_round(recording: Path, loop_seconds: float) -> float:
     return (len(sound) - n - (int(other[-1]) + 1 if len(other) else 0)) / rate
 
 
-@pytest.mark.parametrize("count", [
-    20_000, pytest.param(1_000_000, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])])
-def test_mutated_packets(server: RealServer, count: int) -> None:
+MILLION = tuple(pytest.param(250_000, seed, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])
+                for seed in range(2, 6))
+"""In four parts, one after the other to one server; each part alone fits into a few minutes."""
+
+
+@pytest.mark.parametrize(("count", "seed"), [(20_000, 2), *MILLION])
+def test_mutated_packets(server: RealServer, count: int, seed: int) -> None:
     """All are looked at; afterwards the server works as before, and has neither grown nor stumbled."""
     sources = [*from_the_table(server.port), *WORST]
     send_all(server, mutated(sources, 2000, seed=1))  # tables that are filled once, threads that are begun once
     for port in (server.port, 0, 7):
         send_forged(server.port, build("/soundforge/param/cfg", 2.0), port)
-    before, (size, threads) = status(server), server.size()
+    before, (size, threads), others = status(server), server.size(), sizes_of_children(server)
     began = time.monotonic()
-    more, slowest = send_all(server, mutated(sources, count, seed=2))
+    more, slowest = send_all(server, mutated(sources, count, seed))
     seconds = time.monotonic() - began
     after, (size_after, threads_after) = status(server), server.size()
+    grown = {pid: size - others[pid] for pid, size in sizes_of_children(server).items() if pid in others}
     print(f"{count} packets in {seconds:.0f} s, slowest pong {1000 * slowest:.1f} ms, {more} tries more; {before} "
-          f"{after}; {(size_after - size) / 2**20:.1f} MiB and {threads_after - threads} threads more")
+          f"{after}; {(size_after - size) / 2**20:.1f} MiB and {threads_after - threads} threads more; its other "
+          f"processes {', '.join(f'{n / 2**20:.1f}' for n in grown.values())} MiB more")
     assert server.process.poll() is None
+    assert len(grown) == len(others), "no process was lost"
+    assert all(n < 2 * GROWTH_BYTES for n in grown.values())
     assert after[6] - before[6] > count / 4, "what was no OSC is counted"
     assert after[5] == before[5], "no capture was lost"
     assert size_after - size < GROWTH_BYTES and threads_after <= threads + POOL_THREADS
@@ -146,18 +156,44 @@ def test_mutated_packets(server: RealServer, count: int) -> None:
     works(server)
 
 
+def sizes_of_children(server: RealServer) -> dict[str, int]:
+    """Resident bytes of the processes that it started, the audio and the engine process among them."""
+    pid, found = server.process.pid, {}
+    with contextlib.suppress(OSError):  # a system that does not tell in this way
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            found[child] = mmap.PAGESIZE * int(Path(f"/proc/{child}/statm").read_text().split()[1])
+    return found
+
+
+@pytest.mark.parametrize("name", ["no-such-model", "starter"])
+def test_a_flood_of_model_changes(server: RealServer, name: str) -> None:
+    """Of all that are asked for one waits at most; jobs are made between them, and afterwards the server is ready."""
+    sender = Client(server.port)
+    for number in range(600):
+        sender.send("/soundforge/model", name)
+        if number in (0, 300):
+            server.client.send("/soundforge/generate", "beat", 0.3, f"{name}-{number}")
+        time.sleep(0.005)
+    done = {server.client.until("/soundforge/job/done", 60)[1][0] for _ in range(2)}
+    assert done == {f"{name}-0", f"{name}-300"}
+    server.wait_until(lambda: server.client.state() in ("ready", "playing"), "models are loaded without end",
+                      time.monotonic() - server.began + 60)
+    sender.close()
+    works(server)
+
+
 def works(server: RealServer) -> None:
-    """Whatever it was told to do meanwhile: it is silenced, and a job is made."""
+    """Whatever it was told to do meanwhile: it is silenced, and a job is made and heard."""
     client = server.client
     client.send("/soundforge/panic")
     for name, value in (("processors", ""), ("text", ""), ("text_b", ""), ("morph", 0.0), ("quantum", 0.0),
-                        ("seconds", 0.5), ("decoder", ""), ("options", "")):
+                        ("seconds", 0.5), ("decoder", ""), ("options", ""), ("autoplay", 1)):
         client.send(f"/soundforge/param/{name}", value)
     client.send("/soundforge/generate", "beat", 0.5, "after-all")
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
+    end, missing = time.monotonic() + 60, {"/soundforge/job/playing", "/soundforge/job/done"}
+    while missing and time.monotonic() < end:
         address, values = client.receive(60)
-        assert (address, values[:1]) != ("/soundforge/job/error", ("after-all",)), values
-        if (address, values[:1]) == ("/soundforge/job/done", ("after-all",)):
-            return
-    raise AssertionError("the job was not done")
+        if values[:1] == ("after-all",):
+            assert address != "/soundforge/job/error", values
+            missing.discard(address)
+    assert not missing, "the job was not heard, or not done"
