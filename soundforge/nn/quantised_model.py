@@ -59,7 +59,7 @@ class Recipe:
 
 
 RECIPES = {"int8": Recipe(8), "int4": Recipe(4, 32, ("in_proj", "out_proj", "kv_proj"))}
-"""Attention's matrices in 8 bits take back nine tenths of what 4 bits cost in perplexity (`benchmarks/quantisation.py`);
+"""Attention's matrices in 8 bits take back nine tenths of what 4 bits cost (`benchmarks/quantisation.py`);
 `kv_proj` is not read in a step."""
 
 
