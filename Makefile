@@ -16,7 +16,7 @@ demo: env
 	@$(VENV_PYTHON) examples/demo.py
 
 test: env-tests
-	$(VENV_PYTHON) -m pytest -m "not soak"
+	$(VENV_PYTHON) -m pytest -m "not soak" --durations=20
 
 test-fast: env-tests
 	$(VENV_PYTHON) -m pytest -q -m "not slow and not rig and not soak"

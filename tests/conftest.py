@@ -13,7 +13,7 @@ from goldens import find_golden
 from hypothesis import HealthCheck, settings
 
 # No deadline: the first draw of a text builds a table for a second, and CI machines pause.
-settings.register_profile("quick", max_examples=40, deadline=None,
+settings.register_profile("quick", max_examples=25, deadline=None,
                           suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 settings.register_profile("glance", settings.get_profile("quick"), max_examples=10)
 settings.register_profile("thorough", settings.get_profile("quick"), max_examples=1000)
