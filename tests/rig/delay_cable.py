@@ -8,6 +8,9 @@ import sys
 import jack
 import numpy as np
 
+# Before JACK starts its threads, or one of them gets the signal and the process vanishes from the graph: a server in
+# synchronous mode then stands still for it, and everybody with it.
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
 client = jack.Client("cable")
 source, sink = client.inports.register("in"), client.outports.register("out")
 held = np.zeros(int(sys.argv[1]), np.float32)

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
+import select
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 MOST_SERVERS = 8
 """JACK's registry has so many places. One whose server was killed is only given to a server of the same name, so names
@@ -61,6 +64,7 @@ class JackServer:
         self.name, self._lock = free_name()
         self.log = folder / "jackd.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self._bay: subprocess.Popen[bytes] | None = None
 
     def environment(self) -> dict[str, str]:
         """The environment in which clients find this server, and no other."""
@@ -82,20 +86,26 @@ class JackServer:
                      "-r", str(self.rate), "-p", str(self.period), "-C", "2", "-P", "2"],
                     stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self.environment(), start_new_session=True)
             if self._wait_until_it_answers():
-                return
+                self._bay = subprocess.Popen(
+                    [sys.executable, str(Path(__file__).with_name("patchbay.py"))], env=self.environment(), bufsize=0,
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=(self.folder / "patchbay.log").open("wb"))
+                assert self._bay.stdout is not None
+                if self._bay.stdout.readline() == b'"ready"\n':
+                    return
             self.stop()
         raise RuntimeError(f"jackd did not start: {self.log.read_text(errors='replace')[-2000:]}")
 
     def _wait_until_it_answers(self) -> bool:
         end = time.monotonic() + 10
         while time.monotonic() < end and self.process is not None and self.process.poll() is None:
-            if "system:playback_1" in self.ports():
+            if self.answers():
                 return True
-            time.sleep(0.1)
+            time.sleep(0.05)
         return False
 
     def stop(self) -> None:
         """End it and remove what it leaves in shared memory; safe to call twice."""
+        self._end_bay()
         if self.process is not None:
             with contextlib.suppress(ProcessLookupError):
                 self.process.send_signal(signal.SIGCONT)
@@ -123,14 +133,38 @@ class JackServer:
         time.sleep(seconds)
         self.process.send_signal(signal.SIGCONT)
 
-    def ports(self) -> list[str]:
-        """Names of all ports; empty while the server does not answer."""
+    def answers(self) -> bool:
+        """Whether a client that comes now is let in; not to be asked while others come or go, see `patchbay.py`."""
         try:
-            done = subprocess.run(["jack_lsp"], env=self.environment(), capture_output=True, text=True, timeout=5,
-                                  check=False)
+            done = subprocess.run(["jack_lsp"], env=self.environment(), capture_output=True, timeout=5, check=False)
         except subprocess.TimeoutExpired:
-            return []
-        return done.stdout.split("\n") if done.returncode == 0 else []
+            return False
+        return done.returncode == 0
+
+    def ports(self) -> list[str]:
+        """Names of all ports; empty when the server has gone, or stands still."""
+        return self._asked("ports") or []
+
+    def _asked(self, *words: str) -> Any:
+        """What the patch bay says, None when it has gone with its server or says nothing for five seconds."""
+        bay = self._bay
+        if bay is None or bay.poll() is not None:
+            return None
+        assert bay.stdin is not None and bay.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            bay.stdin.write(json.dumps(words).encode() + b"\n")
+            if select.select([bay.stdout], [], [], 5.0)[0] and (line := bay.stdout.readline()):
+                return json.loads(line)
+        self._end_bay()
+        return None
+
+    def _end_bay(self) -> None:
+        bay, self._bay = self._bay, None
+        if bay is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                bay.communicate(timeout=2.0)  # its input ends: it takes leave of a server that answers
+            bay.kill()
+            bay.wait()
 
     def wait_port(self, part: str, seconds: float = 20.0) -> str:
         """The first port whose name contains `part`, once there is one."""
@@ -144,13 +178,13 @@ class JackServer:
 
     def connect(self, source: str, sink: str) -> None:
         """Wire two ports; a port is listed slightly before it can be connected, so it is tried for a while."""
+        said = None
         for _ in range(30):
-            done = subprocess.run(["jack_connect", source, sink], env=self.environment(), capture_output=True,
-                                  text=True, timeout=10, check=False)
-            if done.returncode == 0:
+            said = self._asked("connect", source, sink)
+            if said == "":
                 return
             time.sleep(0.1)
-        raise AssertionError(f"cannot connect {source} to {sink}: {done.stdout} {done.stderr}")
+        raise AssertionError(f"cannot connect {source} to {sink}: {said or 'the server has gone'}")
 
     def connect_all(self, source: str, part: str) -> None:
         """Wire one port to every port whose name contains `part`: a mono source to both sides of a stereo input."""

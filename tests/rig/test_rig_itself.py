@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 
 import pytest
 from jack_server import JackServer
@@ -31,6 +32,32 @@ def test_what_is_played_on_the_loopback_is_captured_sample_for_sample(jack: Jack
         if done.stdout.startswith("exact"):
             return
     pytest.fail(f"the loopback changed the sound: {done.stdout} {done.stderr[-500:]}")
+
+
+COMING_AND_GOING = """
+import rtmidi
+for _ in range(15):
+    clients = [kind(rtapi=rtmidi.API_UNIX_JACK, name="guest") for kind in (rtmidi.MidiIn, rtmidi.MidiOut)]
+    for client in clients:
+        client.delete()
+"""
+
+
+def test_ports_are_listed_while_clients_come_and_go(jack: JackServer) -> None:
+    """With `jack_lsp` in place of the patch bay the server stood still for ten seconds and more in most runs."""
+    guest = subprocess.Popen([sys.executable, "-c", COMING_AND_GOING], env=jack.environment())
+    try:
+        end, listed = time.monotonic() + 5.0, 0
+        while guest.poll() is None:
+            assert time.monotonic() < end, f"the server stands still after {listed} lists"
+            assert "system:playback_1" in jack.ports()
+            listed += 1
+            time.sleep(0.02)
+        assert guest.returncode == 0 and listed > 5
+    finally:
+        guest.kill()
+        guest.wait()
+    assert jack.answers()
 
 
 def test_oscdump_hears_oscsend(rig_programs: None) -> None:
