@@ -38,7 +38,8 @@ from soundforge.testing.tone_engine import tone_hz  # noqa: E402
 pytestmark = [pytest.mark.rig, pytest.mark.slow]
 
 RATE, PERIOD, CABLE = 48_000, 256, 1000
-BAR = 2 * RATE  # four beats at 120
+BPM, BEAT = 240.0, RATE // 4
+BAR = 4 * BEAT
 SEED = 6
 
 
@@ -76,7 +77,7 @@ def clicks() -> np.ndarray:
     """One bar `(1, BAR)`: a burst of noise on each beat, each another one."""
     rng, wave = np.random.default_rng(5), np.zeros(BAR, np.float32)
     for beat in range(4):
-        wave[beat * RATE // 2:beat * RATE // 2 + 2400] = 0.2 * rng.standard_normal(2400) * np.exp(
+        wave[beat * BEAT:beat * BEAT + 2400] = 0.2 * rng.standard_normal(2400) * np.exp(
             -np.arange(2400) / 600)
     return wave[None]
 
@@ -110,9 +111,9 @@ def test_on_the_bar_line_at_the_speaker(jack: JackServer, tmp_path: Path, monkey
 
 async def play_and_capture(folder: Path, device: str, connect: Callable[[], None]) -> None:
     library, loop = Library(folder / "library"), clicks()
-    library.save_clip(Clip(loop, RATE, GenerateRequest(), 0, None, "test", bpm=120.0), "clicks")
+    library.save_clip(Clip(loop, RATE, GenerateRequest(), 0, None, "test", bpm=BPM), "clicks")
     session = Session(AudioSetup(input=device, output=device), InProcessEngine(EngineSetup(
-        model="tone", factory=TONE, options={"rtf": 8.0})), library, model="tone", tempo_known=True,
+        model="tone", factory=TONE, options={"rtf": 8.0})), library, model="tone", bpm=BPM, tempo_known=True,
         latency_of=latencies(load_settings({"input": device, "output": device})))
     rig = Rig(session, folder / "none.wav")
     await session.start()
@@ -128,15 +129,15 @@ async def play_and_capture(folder: Path, device: str, connect: Callable[[], None
         captured = await library_take(session, first)
         assert len(captured) == BAR and abs(shift(captured, loop[0])) <= 1, "captured where it was heard"
         session.clip_stop("clicks")
-        session.generate(seconds=6.0, job="tone")
+        session.generate(seconds=4.0, job="tone")
         await rig.until(lambda: rig.jobs("playing"))
         beat = rig.jobs("playing")[0].beat
         assert beat == pytest.approx(round(beat / 4) * 4, abs=1e-3), "on the bar line"
         second = session.capture_bars(1)
         await rig.until(lambda: len(rig.takes()) == 2)
-        tone = (await library_take(session, second))[RATE // 2:RATE + RATE // 2]
+        tone = (await library_take(session, second))[BAR // 4:3 * BAR // 4]
         # The tone began at phase 0 on the bar line, and whole bars hold whole cycles of it.
-        phase = 2 * np.pi * tone_hz(SEED) * np.arange(RATE // 2, RATE + RATE // 2) / RATE
+        phase = 2 * np.pi * tone_hz(SEED) * np.arange(BAR // 4, 3 * BAR // 4) / RATE
         late = np.angle(np.sum(tone * np.exp(-1j * phase))) + np.pi / 2
         off = (late + np.pi) % (2 * np.pi) - np.pi
         assert abs(off) / (2 * np.pi * tone_hz(SEED)) * RATE < 1.5, "carried on where it was due, to the sample"

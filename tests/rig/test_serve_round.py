@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from jack_server import JackServer
-from numpy.typing import NDArray
+from round_trip import best_match, round_trip
 from serve_process import LOOP, OFFLINE, serve_command
 from served import Served
 
@@ -30,33 +28,6 @@ def served(rig_programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield server
 
 
-def best_match(part: NDArray[np.float32], whole: NDArray[np.float32]) -> tuple[float, int]:
-    """Largest normalised cross-correlation of mono `part` within mono `whole`, and where."""
-    size = 1 << (len(part) + len(whole)).bit_length()
-    product = np.fft.irfft(np.fft.rfft(whole, size) * np.conj(np.fft.rfft(part, size)), size)
-    product = product[:max(len(whole) - len(part) + 1, 1)]
-    sums = np.concatenate([[0.0], np.cumsum(whole.astype(np.float64) ** 2)])
-    energy = sums[len(part):] - sums[:-len(part)]
-    score = product[:len(energy)] / np.sqrt(np.maximum(energy * float(np.sum(part.astype(np.float64) ** 2)), 1e-9))
-    return float(score.max()), int(score.argmax())
-
-
-def round_trip(server: Served, take: str, job: str, seconds: float = 2.0) -> Path:
-    """Capture one bar, continue it, wait for the end; the clip's file."""
-    dump = server.dump
-    dump.clear()
-    server.send("/soundforge/capture/bars", "is", 1, take)
-    dump.wait_for("/soundforge/capture/started", take)
-    assert dump.wait_for("/soundforge/take", take).arguments[1] == pytest.approx(2.0, abs=0.01)
-    server.send("/soundforge/continue", "sfs", take, seconds, job)
-    dump.wait_for("/soundforge/job/accepted", job)
-    playing = dump.wait_for("/soundforge/job/playing", job)
-    done = dump.wait_for("/soundforge/job/done", job, seconds=60)
-    assert done.arguments[1] == playing.arguments[1]
-    assert done.arguments[2] == pytest.approx(seconds, abs=0.05)
-    return Path(str(done.arguments[3]))
-
-
 def test_it_answers_at_once_and_is_ready_soon(served: Served) -> None:
     print(f"pong after {served.seconds_to_pong:.2f} s, {served.cpu_to_pong:.2f} s of them computing")
     assert 0 < served.cpu_to_pong < 1.5, "within a second on a machine that is not busy"
@@ -66,7 +37,7 @@ def test_it_answers_at_once_and_is_ready_soon(served: Served) -> None:
 
 
 def test_a_capture_is_continued_and_heard(served: Served) -> None:
-    file = round_trip(served, "riff", "mine")
+    file = round_trip(served, "riff", "mine", 2.0)
     clip = Library(served.library).load_clip(file.stem)
     assert file.is_file()
     assert clip.as_waveform().rms() > 0.003
@@ -79,6 +50,10 @@ def test_a_capture_is_continued_and_heard(served: Served) -> None:
     # the loop is four bars long and starts with the device, so a bar line lies on a beat of the recording
     beat = take.sample_rate * 0.5
     assert abs((at + beat / 2) % beat - beat / 2) < 0.02 * take.sample_rate
+    heard = sf.read(served.folder / "heard.wav")
+    middle = clip.as_waveform().resampled(heard.sample_rate).samples.mean(axis=0)[heard.sample_rate // 4:][:36_000]
+    score, _ = best_match(middle, heard.samples.mean(axis=0))
+    assert score > 0.98, "what is heard is not the continuation"
 
 
 def test_a_second_continue_waits_and_both_end(served: Served) -> None:
@@ -137,58 +112,6 @@ def test_a_busy_port_is_told_in_one_line(served: Served, tmp_path: Path) -> None
     assert str(served.port) in last
     assert "--osc-port" in last
     assert "Traceback" not in done.stderr
-
-
-def test_what_is_heard_holds_the_continuation(rig_programs: None, tmp_path: Path) -> None:
-    with Served(tmp_path, *OFFLINE, "--offline-output", tmp_path / "heard.wav") as server:
-        server.send("/soundforge/param/quantum", "f", 0)
-        file = round_trip(server, "riff", "mine")
-        time.sleep(2.5)
-    clip = sf.read(file)
-    heard = sf.read(tmp_path / "heard.wav")
-    clip = clip.resampled(heard.sample_rate)
-    middle = clip.samples.mean(axis=0)[heard.sample_rate // 4:heard.sample_rate]
-    score, _ = best_match(middle, heard.samples.mean(axis=0))
-    assert score > 0.98
-    assert server.process.returncode == 0, "Ctrl-C is a clean end"
-
-
-def heard_round(jack: JackServer, folder: Path) -> tuple[float, float, int]:
-    """Capture and continue on the sound server: how well the take is what was played, and the recording the clip;
-    and the underruns."""
-    with Served(folder, "--input", "system", "--output", "system", environment=jack.environment()) as server:
-        server.send("/soundforge/param/quantum", "f", 0)
-        ours_in = jack.wait_port("in_")
-        ours_out = jack.wait_port("out_")
-        player = subprocess.Popen([sys.executable, str(Path(__file__).parent / "play_loop.py"), str(LOOP)],
-                                  env=jack.environment())
-        try:
-            jack.connect(jack.wait_port("loopplayer:out_1"), ours_in)
-            recorder = subprocess.Popen(["jack_rec", "-f", str(folder / "out.wav"), "-d", "14", "-b", "32", ours_out],
-                                        env=jack.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            file = round_trip(server, "riff", "mine")
-            recorder.wait(30)
-            underruns = int(server.status().arguments[4])
-        finally:
-            player.terminate()
-            player.wait(10)
-        take = Library(server.library).load_take("riff").waveform
-    loop = sf.read(LOOP).resampled(take.sample_rate)
-    captured, _ = best_match(take.samples[0], np.tile(loop.samples[0], 2))
-    recorded = sf.read(folder / "out.wav")
-    clip = sf.read(file).resampled(recorded.sample_rate)
-    score, _ = best_match(clip.samples[0][recorded.sample_rate // 4:recorded.sample_rate], recorded.samples[0])
-    return captured, score, underruns
-
-
-def test_the_whole_round_on_a_real_audio_server(jack: JackServer, tmp_path: Path) -> None:
-    """A JACK client that is not ours plays the loop in, jack_rec records what comes out."""
-    for attempt in range(3):  # a machine that pauses breaks the sound; sound that is altered would fail each time
-        captured, score, underruns = heard_round(jack, tmp_path / str(attempt))
-        if not underruns:
-            break
-    assert captured > 0.95
-    assert score > 0.98, f"underruns {underruns}, late cycles {jack.late_cycles()}"
 
 
 def test_without_the_device_it_says_so_and_lives_on(rig_programs: None, tmp_path: Path) -> None:

@@ -12,15 +12,17 @@ import pytest
 import soundfile
 from jack_server import JackServer
 from numpy.typing import NDArray
+from round_trip import best_match, round_trip
 from served import Served
 from splice import away, longest_silence
-from takeover_kit import bring_in_phase, loop_at, looper, recording, take_over
+from takeover_kit import bring_in_phase, load_take, loop_at, looper, recording, take_over
 
+import soundforge as sf
 from soundforge.wav import read_clip
 
 pytestmark = [pytest.mark.rig, pytest.mark.slow]
 
-BPM = 120.0
+BPM = 160.0
 SEEN_MS = 0.5    # a crossfade begins too gently for its first samples to be told from the input
 BACK_MS = 1.0
 LEVEL_DB, PHASE_MS = 6.0, 10.0  # of what the starter plays in most clips; ...
@@ -50,6 +52,25 @@ def stage(jack: JackServer, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         server.send("/soundforge/param/monitor", "i", 1)
         left = bring_in_phase(server, loop, jack.rate, BPM)
         yield Stage(server, jack, loop, (played, jack.wait_port("out_")), 1000.0 * left)
+
+
+def test_the_whole_round_is_heard(stage: Stage, tmp_path: Path) -> None:
+    """What was played in is in the take, and what the recorder heard is the clip, neither of them altered."""
+    server, score = stage.server, 0.0
+    for name in ("monitor", "quantum"):
+        server.send(f"/soundforge/param/{name}", "f", 0)
+    for number in range(TRIES):  # a machine that pauses breaks the sound; sound that is altered would fail each time
+        with recording(stage.jack, tmp_path / "round.wav", *stage.ports):
+            file = round_trip(server, f"riff{number}", f"round{number}", 240.0 / BPM)
+        assert best_match(load_take(server, f"riff{number}"), np.tile(stage.loop, 2))[0] > 0.95
+        heard, rate = soundfile.read(tmp_path / "round.wav", dtype="float32", always_2d=True)
+        clip = sf.read(file).resampled(rate).samples[0]
+        score, _ = best_match(clip[rate // 4:rate], heard[:, 1])
+        if score > 0.98:
+            break
+    for name, value in (("monitor", 1), ("quantum", 4)):
+        server.send(f"/soundforge/param/{name}", "f", value)
+    assert score > 0.98, f"{stage.jack.late_cycles()} late cycles"
 
 
 @pytest.mark.parametrize("bars_in", [2, *(pytest.param(n, marks=pytest.mark.soak) for n in (1, 4))])
