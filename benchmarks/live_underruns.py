@@ -59,7 +59,7 @@ async def measure(options: argparse.Namespace, folder: Path, jack: JackServer | 
     player = play_into(jack) if jack else None
     session.set_param("quantum", 0)
     session.capture_start()
-    await asyncio.sleep(4)
+    await asyncio.sleep(min(4.0, options.seconds / 3))
     session.capture_stop()
     status, first = session.audio.status, []
     before = (status.underruns, status.xruns, status.blocks)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from osc_peer import Client
@@ -17,12 +17,12 @@ class RealServer(ServeProcess):
 
 
 @contextlib.contextmanager
-def real_server(folder: Path, *arguments: object) -> Iterator[RealServer]:
-    """Start, wait until the model is ready, and end with Ctrl-C; `arguments` are further flags of `serve`."""
+def real_server(folder: Path, *arguments: object, states: Collection[str] = ("ready",)) -> Iterator[RealServer]:
+    """Start, wait until its state is one of `states`, and end with Ctrl-C; `arguments` are further flags of `serve`."""
     server = RealServer(folder, *OFFLINE, *arguments)
     server.client = Client(server.port)
     try:
-        server.wait_until(lambda: server.client.state() == "ready", "the model is not ready")
+        server.wait_until(lambda: server.client.state() in states, "the model is not ready")
         yield server
     finally:
         server.client.close()

@@ -44,6 +44,12 @@ def start(jack: JackServer, script: str, *arguments: str) -> subprocess.Popen[st
     return process
 
 
+def heard(bridge: subprocess.Popen[str], word: str) -> None:
+    """Wait until the bridge says so of its input."""
+    assert bridge.stdout is not None
+    assert bridge.stdout.readline().strip() == word
+
+
 def finish(process: subprocess.Popen[str], say: str = "") -> Any:
     """Close its input and read the line of JSON it ends with."""
     out, errors = process.communicate(say, timeout=60)
@@ -78,10 +84,9 @@ def test_a_controller_that_is_pulled_out_and_put_in_again(jack: JackServer) -> N
     bridge = start(jack, "midi_jack_probe.py", "", "keys")
     for _ in range(2):
         controller = start(jack, "midi_jack_controller.py")
-        jack.wait_port(":keys")
-        time.sleep(3)  # the bridge looks every two seconds
+        heard(bridge, "opened")
         finish(controller, "play\n")
-        time.sleep(3)
+        heard(bridge, "gone")
     got = finish(bridge)
     assert got["jobs"] == 100
     assert [call for call in got["calls"] if call[0] == "play_pad"] == [["play_pad", pad, 1.0] for pad in

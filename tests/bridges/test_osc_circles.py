@@ -109,7 +109,8 @@ def test_a_path_that_no_server_takes_is_answered_and_not_remembered() -> None:
 
 @pytest.mark.slow
 def test_two_real_servers(tmp_path: Path) -> None:
-    with real_server(tmp_path / "one") as one, real_server(tmp_path / "other") as other:
+    with (real_server(tmp_path / "one", states=("loading", "ready")) as one,
+          real_server(tmp_path / "other", states=("loading", "ready")) as other):
         client = Client(one.port)
         subscribe_to_each_other(one.port, other.port, client)
         for port in (one.port, other.port):

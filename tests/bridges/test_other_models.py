@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 import time
@@ -66,13 +65,17 @@ class Talk:
         self.ask("/soundforge/capture/stop", reply="/soundforge/take")
 
 
-@contextlib.contextmanager
-def serving(model: Path, folder: Path) -> Iterator[Talk]:
-    """A server with the offline device that hears a tone in bursts."""
-    folder.mkdir(exist_ok=True)
+@pytest.fixture(scope="module")
+def talk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Talk]:
+    """A server with the offline device that hears a tone in bursts; JASCO serves, MAGNeT can be asked for."""
+    folder = tmp_path_factory.mktemp("served")
+    jasco, magnet = copied("jasco_chords_drums_melody", folder), copied("magnet", folder)
+    table = json.loads((jasco / "case.json").read_text())["chord_indices"]
+    (jasco / "chord_to_index_mapping.json").write_text(json.dumps(table))
     time_axis = np.arange(48_000) / 48_000
     soundfile.write(folder / "in.wav", 0.3 * np.sin(2 * np.pi * 330 * time_axis) * (time_axis % 0.5 < 0.3), 48_000)
-    server = ServeProcess(folder, "--model", model, "--offline-device", "--offline-input", folder / "in.wav")
+    server = ServeProcess(folder, "--model", jasco, "--models", magnet, "--offline-device", "--offline-input",
+                          folder / "in.wav")
     talk = Talk(server.port)
     try:
         server.wait_until(lambda: talk.client.state() == "ready", "the model is not ready")
@@ -95,52 +98,54 @@ def copied(case: str, folder: Path) -> Path:
     return place
 
 
-def test_jasco_takes_chords_in_beats_drums_and_melody_from_takes(tmp_path: Path) -> None:
-    model = copied("jasco_chords_drums_melody", tmp_path)
-    table = json.loads((model / "case.json").read_text())["chord_indices"]
-    (model / "chord_to_index_mapping.json").write_text(json.dumps(table))
-    with serving(model, tmp_path) as talk:
-        talk.take("hit", 0.8)
-        talk.ask("/soundforge/condition/chords", "C@0b Am7@1b G7@40b")
-        talk.ask("/soundforge/condition/drums", "take:hit")
-        talk.ask("/soundforge/condition/melody", "take:hit")
-        talk.ask("/soundforge/param/guidance/all", 2)
-        talk.ask("/soundforge/param/options", "solver=euler,steps=8")
-        file = talk.made("all", "calm piano", 1.5)
-        assert soundfile.info(file).duration == pytest.approx(1.5, abs=0.05)
-        described = json.dumps(read_info(file).record["request"])
-        for kept in ('"steps": 8', "Am7@1b", '"drums"', '"melody"'):
-            assert kept in described, described
-        talk.ask("/soundforge/condition/chords", "Em@0")
-        assert "chord 'Em' is unknown to the model" in talk.refused("/soundforge/generate", "x", 1.0, "wrong")
-        talk.ask("/soundforge/condition/chords", "")
-        talk.take("long", 2.6)
-        talk.ask("/soundforge/condition/drums", "take:long")
-        assert "expected at most 2 s, the length that the model makes" in talk.refused("/soundforge/generate", "x", 1.0,
-                                                                                       "long")
-        talk.ask("/soundforge/condition/drums", "")
-        assert "cannot continue audio" in talk.refused("/soundforge/continue", "hit", 1.0, "on")
-        assert "3 s were asked for, expected one frame to 2 s" in talk.refused("/soundforge/generate", "x", 3.0, "3s")
-        talk.ask("/soundforge/param/options", "solver=euler,steps=10000")  # long enough to be stopped in the middle
-        talk.ask("/soundforge/generate", "x", 1.0, "stop", reply="/soundforge/job/accepted")
-        talk.ask("/soundforge/cancel", "stop", reply="/soundforge/job/cancelled")
-        talk.ask("/soundforge/param/options", "solver=euler,steps=8")
-        assert talk.made("after", "x", 1.0).is_file()
+def test_jasco_takes_chords_in_beats_drums_and_melody_from_takes(talk: Talk) -> None:
+    talk.take("hit", 0.8)
+    talk.ask("/soundforge/condition/chords", "C@0b Am7@1b G7@40b")
+    talk.ask("/soundforge/condition/drums", "take:hit")
+    talk.ask("/soundforge/condition/melody", "take:hit")
+    talk.ask("/soundforge/param/guidance/all", 2)
+    talk.ask("/soundforge/param/options", "solver=euler,steps=8")
+    file = talk.made("all", "calm piano", 1.5)
+    assert soundfile.info(file).duration == pytest.approx(1.5, abs=0.05)
+    described = json.dumps(read_info(file).record["request"])
+    for kept in ('"steps": 8', "Am7@1b", '"drums"', '"melody"'):
+        assert kept in described, described
+    talk.ask("/soundforge/condition/chords", "Em@0")
+    assert "chord 'Em' is unknown to the model" in talk.refused("/soundforge/generate", "x", 1.0, "wrong")
+    talk.ask("/soundforge/condition/chords", "")
+    talk.take("long", 2.6)
+    talk.ask("/soundforge/condition/drums", "take:long")
+    assert "expected at most 2 s, the length that the model makes" in talk.refused("/soundforge/generate", "x", 1.0,
+                                                                                   "long")
+    talk.ask("/soundforge/condition/drums", "")
+    assert "cannot continue audio" in talk.refused("/soundforge/continue", "hit", 1.0, "on")
+    assert "3 s were asked for, expected one frame to 2 s" in talk.refused("/soundforge/generate", "x", 3.0, "3s")
+    talk.ask("/soundforge/param/options", "solver=euler,steps=10000")  # long enough to be stopped in the middle
+    talk.ask("/soundforge/generate", "x", 1.0, "stop", reply="/soundforge/job/accepted")
+    talk.ask("/soundforge/cancel", "stop", reply="/soundforge/job/cancelled")
+    talk.ask("/soundforge/param/options", "solver=euler,steps=8")
+    assert talk.made("after", "x", 1.0).is_file()
 
 
-def test_magnet_generates_continues_and_is_decoded_by_diffusion(tmp_path: Path) -> None:
-    with serving(copied("magnet", tmp_path), tmp_path) as talk:
-        plain, _ = soundfile.read(talk.made("plain", "calm piano", 1.0))
-        talk.ask("/soundforge/param/decoder", "mbd:steps=3,equalise=each")
-        file = talk.made("diffused", "calm piano", 1.0)
-        other, _ = soundfile.read(file)
-        assert other.shape == plain.shape and not np.allclose(other, plain, atol=1e-3)
-        made_by = json.dumps(read_info(file).record["request"])
-        assert '"mbd"' in made_by and '"steps": 3' in made_by
-        talk.ask("/soundforge/param/decoder", "magic")
-        assert "expected one of mbd" in talk.refused("/soundforge/generate", "x", 1.0, "wrong")
-        talk.ask("/soundforge/param/decoder", "")
-        talk.take("riff", 0.8)
-        talk.ask("/soundforge/continue", "riff", 0.8, "on", reply="/soundforge/job/accepted")
-        done = talk.wait("/soundforge/job/done")
-        assert done[1][2] == pytest.approx(0.8, abs=0.07)
+def test_magnet_generates_continues_and_is_decoded_by_diffusion(talk: Talk) -> None:
+    talk.ask("/soundforge/param/options", "")
+    for name in ("chords", "drums", "melody"):
+        talk.ask(f"/soundforge/condition/{name}", "")
+    talk.ask("/soundforge/model", "magnet", reply="/soundforge/status")
+    while talk.client.state() != "ready":
+        time.sleep(0.05)
+    assert talk.client.state() == "ready" and talk.ask("/soundforge/status")[1][1] == "magnet"
+    plain, _ = soundfile.read(talk.made("plain", "calm piano", 1.0))
+    talk.ask("/soundforge/param/decoder", "mbd:steps=3,equalise=each")
+    file = talk.made("diffused", "calm piano", 1.0)
+    other, _ = soundfile.read(file)
+    assert other.shape == plain.shape and not np.allclose(other, plain, atol=1e-3)
+    made_by = json.dumps(read_info(file).record["request"])
+    assert '"mbd"' in made_by and '"steps": 3' in made_by
+    talk.ask("/soundforge/param/decoder", "magic")
+    assert "expected one of mbd" in talk.refused("/soundforge/generate", "x", 1.0, "wrong")
+    talk.ask("/soundforge/param/decoder", "")
+    talk.take("riff", 0.8)
+    talk.ask("/soundforge/continue", "riff", 0.8, "on", reply="/soundforge/job/accepted")
+    done = talk.wait("/soundforge/job/done")
+    assert done[1][2] == pytest.approx(0.8, abs=0.07)

@@ -15,6 +15,7 @@ from needs import need_rig
 from session_kit import TONE, Rig
 
 from soundforge.library import Library
+from soundforge.live import audio_watch
 from soundforge.live.audio_protocol import AudioSetup
 from soundforge.live.engine_client import InProcessEngine
 from soundforge.live.engine_protocol import EngineSetup
@@ -25,6 +26,7 @@ pytestmark = [pytest.mark.rig, pytest.mark.slow]
 
 def test_the_sound_server_dies_and_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     need_rig("the loss of a real device")
+    monkeypatch.setattr(audio_watch, "RETRY_SECONDS", 1.5)
     server = JackServer(tmp_path / "jack")
     (tmp_path / "jack").mkdir()
     for name, value in server.environment().items():
@@ -49,7 +51,6 @@ def test_the_sound_server_dies_and_comes_back(tmp_path: Path, monkeypatch: pytes
             await asyncio.sleep(0.5)
             assert session.transport().beat > beat, "the stand-in keeps the clock"
             server.stop()
-            await asyncio.sleep(1.5)
             server.start()
             await rig.until(lambda: any("runs" in what for what in rig.notices()), 40.0)
             assert session.status().state != "error"

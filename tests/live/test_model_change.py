@@ -58,7 +58,7 @@ def test_sound_goes_on_takes_stay_usable_and_a_missing_model_changes_nothing(tmp
         await session.start()
         try:
             await rig.until(lambda: session.status().state != "loading", 120)
-            await rig.capture(1.5)
+            await rig.capture(0.8)
             session.set_param("autoplay", False)
             assert (await continued(rig, 0.5)).model == "starter"
             session.set_param("quantum", 0)

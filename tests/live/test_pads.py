@@ -13,6 +13,7 @@ from session_kit import RATE, Rig, off_grid, running
 from soundforge.clip import Clip
 from soundforge.errors import LibraryError, RequestError
 from soundforge.library import Library, Pad
+from soundforge.live import library_watch
 from soundforge.requests import PadEvent
 
 pytestmark = pytest.mark.slow
@@ -100,7 +101,9 @@ def test_bad_pads_are_refused_and_kept_pads_come_back(tmp_path: Path) -> None:
     assert again.fill_pad("tone") == 1 and dict(again.pads) == {1: "tone"}
 
 
-def test_files_that_others_bring_and_take_are_noticed(tmp_path: Path) -> None:
+def test_files_that_others_bring_and_take_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library_watch, "LOOK_SECONDS", 0.3)
+
     async def main() -> None:
         async with running(tmp_path, ready=False) as rig:
             folder = tmp_path / "library"

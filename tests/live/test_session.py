@@ -13,6 +13,7 @@ import soundfile
 from session_kit import RATE, off_grid, running, tone_power, write_loop
 
 from soundforge.errors import AudioError, ConditionError, LibraryError, QueueFullError, RequestError
+from soundforge.live import session_capture
 from soundforge.testing.tone_engine import AMPLITUDE, tone_hz
 
 
@@ -117,8 +118,8 @@ def test_what_cannot_be_continued(tmp_path: Path) -> None:
 
 def test_a_clipped_capture_only_warns(tmp_path: Path) -> None:
     async def main() -> None:
-        async with running(tmp_path, loop=write_loop(tmp_path, level=1.0)) as rig:
-            await rig.capture(2.2)
+        async with running(tmp_path, loop=write_loop(tmp_path, seconds=0.5, level=1.0)) as rig:
+            await rig.capture(0.7)
             assert len(rig.takes()) == 1
             assert "is clipped" in rig.notices()[0]
 
@@ -328,7 +329,7 @@ def test_regenerate_replaces_what_sounds(tmp_path: Path) -> None:
             session.set_param("quantum", 0)
             session.set_param("seed", 1)
             await rig.capture(0.5)
-            session.continue_take(seconds=6.0)
+            session.continue_take(seconds=3.0)
             await rig.until(lambda: rig.jobs("playing"))
             await asyncio.sleep(0.3)
             session.regenerate()
@@ -427,10 +428,13 @@ def test_conditions(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_files_carry_a_tempo_also_when_nobody_chose_one(tmp_path: Path) -> None:
+def test_files_carry_a_tempo_also_when_nobody_chose_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_capture, "TEMPO_LATER_SECONDS", 0.1)
+
     async def main() -> None:
         async with running(tmp_path, loop=write_loop(tmp_path), bpm=120) as rig:
             session = rig.session
+            session.set_param("quantum", 0)
             take = await rig.capture(3.0)
             session.continue_take(seconds=0.5)
             await rig.until(lambda: rig.jobs("done"))

@@ -74,6 +74,7 @@ def test_while_it_captures_generates_and_plays(serving: Serving) -> None:
     """What was recorded is written first."""
     client = serving.client
     client.wait_until_ready()
+    client.send("/soundforge/transport/tempo", 240.0)
     client.send("/soundforge/param/quantum", 0.0)
     client.send("/soundforge/capture/bars", 1, "kept")
     client.wait("/soundforge/take", "kept")

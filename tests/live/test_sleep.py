@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from soundforge.live.audio_watch import HEARTBEAT_SECONDS
 from soundforge.live.sleep_watch import SleepWatch
 
 HERE = Path(__file__).resolve().parent
@@ -79,7 +80,7 @@ def test_all_processes_stand_still_for_a_while(tmp_path: Path) -> None:
     audio = int(process.stdout.readline())
     for pid in (process.pid, audio):
         os.kill(pid, signal.SIGSTOP)
-    time.sleep(4.0)
+    time.sleep(HEARTBEAT_SECONDS + 0.6)
     for pid in (audio, process.pid):
         os.kill(pid, signal.SIGCONT)
     process.stdin.write("\n")
