@@ -190,6 +190,7 @@ class AudioClient(AudioCommands):
                 self._clock.look()
             self._read_events()
             self.read_capture()
+            self.send_waiting()
             await self._see_to_it(self._child)
             await asyncio.sleep(POLL_SECONDS)
 
@@ -207,8 +208,9 @@ class AudioClient(AudioCommands):
         self._clock.reopened(opened.rate)
         self._watch.opened()
         self._clips.send_all()
-        if not self.standing_in:
-            self._told = ""
+        self._told = self._told if self.standing_in else ""
+        if self.restarts:
+            self.forget_waiting()
         self._on_device(opened)
         if self._first_opened is not None and not self._first_opened.done():
             self._first_opened.set_result(None)
@@ -239,8 +241,8 @@ class AudioClient(AudioCommands):
         await asyncio.to_thread(child.end, 0.0)
         self._read_events()
         self.restarts += 1
-        stand_in = replace(self.setup, offline=True, offline_input="", offline_output="", rate=self.rate)
-        self._launch(stand_in if self._watch.replace(was_open) else self.setup)
+        silent = replace(self.setup, offline=True, offline_input="", offline_output="", rate=self.rate)
+        self._launch(silent if self._watch.replace(was_open) else self.setup)
 
     def _trouble(self, what: str) -> None:
         if what != self._told:  # a device that stays away is reported once, not every few seconds

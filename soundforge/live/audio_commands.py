@@ -68,7 +68,7 @@ class AudioCommands:
         self._command(Command.PANIC, 0, 0, 0, 0, 0, 0.0, 0.0)
 
     def send_waiting(self) -> None:
-        """What found the ring full goes out as there is room; called every few milliseconds."""
+        """What found the ring full goes out as there is room; whoever runs the audio process calls it all the time."""
         while self._waiting and self._ring.put(next(iter(self._waiting.values()))):
             self._waiting.popitem(last=False)
 

@@ -98,7 +98,6 @@ class Session:
 
     async def _poll(self) -> None:
         while True:
-            self.audio.send_waiting()
             self._jobs.runner.poll()
             self._watch.poll()
             await asyncio.sleep(POLL_SECONDS)
@@ -386,7 +385,6 @@ class Session:
         if not same_rate:
             self._clips.player.forget_clips()
         if again:
-            self.audio.forget_waiting()
             self._clips.device_restarted()
             self._jobs.runner.device_restarted(same_rate)
             if not self.audio.standing_in:

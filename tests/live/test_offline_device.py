@@ -14,7 +14,7 @@ import soundfile
 
 from soundforge.errors import LibraryError
 from soundforge.live.audio_client import AudioClient
-from soundforge.live.audio_protocol import AudioSetup, DeviceOpened, Happened
+from soundforge.live.audio_protocol import NOW, STREAM_VOICES, AudioSetup, DeviceOpened, Happened
 from soundforge.live.wav_recorder import WavRecorder
 
 
@@ -136,3 +136,27 @@ def test_a_recording_is_valid_at_every_moment(tmp_path: Path) -> None:
 def test_recording_into_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(LibraryError, match="cannot record to"):
         WavRecorder(tmp_path / "none" / "r.wav", 8000, 1)
+
+
+def test_more_commands_than_the_callback_takes_are_all_obeyed(tmp_path: Path) -> None:
+    """Also where nobody but the client looks after them: the last one of thousands is heard."""
+    heard = Heard()
+
+    async def main() -> None:
+        client = heard.client(AudioSetup(offline=True, offline_output=str(tmp_path / "out.wav")))
+        await client.start()
+        try:
+            index = await client.attach(np.full((4800, 2), 0.25, np.float32))
+            for token in range(3000):
+                client.stop_voice(0, token, NOW, 0)
+            client.play_clip(STREAM_VOICES, 77, NOW, index, 0, 1.0, loop=False)
+            for _ in range(200):
+                if heard.happened:
+                    break
+                await asyncio.sleep(0.02)
+        finally:
+            await client.stop()
+
+    asyncio.run(main())
+    assert not heard.troubles
+    assert heard.happened[0][0] == Happened.STARTED and heard.happened[0][3] == 77
