@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from soundforge.errors import CancelledError, SoundForgeError
+from soundforge.errors import CancelledError, JobError, SoundForgeError
 from soundforge.live.engine_protocol import JobFailed
 
 OUT_OF_MEMORY = ("out of memory", "not enough memory", "cannot allocate memory", "can't allocate memory")
 """How Python, torch, its allocators and the system say it."""
 
 
+class PromptGoneError(JobError):
+    """The engine does not hold what a job continues; it can be given it again."""
+
+
 def failure(job: str, error: Exception) -> JobFailed:
     """How a job ended that raised."""
-    return JobFailed(job, one_line(error), cancelled=isinstance(error, CancelledError))
+    return JobFailed(job, one_line(error), cancelled=isinstance(error, CancelledError),
+                     prompt_lost=isinstance(error, PromptGoneError))
 
 
 def one_line(error: BaseException) -> str:

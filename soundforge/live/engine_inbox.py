@@ -99,6 +99,7 @@ class EngineInbox:
             # An id that is used again: what is said from here on is for the new job.
             for kind in (UpdateJob, MuteJob, StopJob, CancelJob):
                 self._places.pop((kind, message.job), None)
+            self._prompts.pop(message.prompt, None)  # it needs its prompt, whether that is dropped after it or not
         elif isinstance(message, OpenPrompt):
             self._prompts[message.prompt] = [place]
         elif isinstance(message, (FeedPrompt, EndPrompt)) and message.prompt in self._prompts:

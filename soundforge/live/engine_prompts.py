@@ -11,7 +11,7 @@ import numpy as np
 
 from soundforge.audio import Samples, mix_channels
 from soundforge.errors import JobError
-from soundforge.live.engine_failures import one_line
+from soundforge.live.engine_failures import PromptGoneError, one_line
 from soundforge.live.engine_protocol import EndPrompt, FeedPrompt, OpenPrompt, PromptFailed
 from soundforge.live.live_model import LiveModel, OpenedPrompt
 from soundforge.live.stream_feeder import StreamingResampler
@@ -45,12 +45,26 @@ class PromptShelf:
     def __init__(self, serving: Callable[[], LiveModel], emit: Callable[[object], None]) -> None:
         self._serving, self._emit = serving, emit
         self._prompts: dict[str, Prompt] = {}
+        self._held: dict[str, Prompt] = {}
+        self._failed: dict[str, str] = {}
 
-    def find(self, prompt: str) -> Prompt:
-        """Raises JobError."""
-        if prompt not in self._prompts:
-            raise JobError(f"the engine does not hold the prompt {prompt!r} any more; ask again")
-        return self._prompts[prompt]
+    def hold(self, job: str, prompt: str) -> None:
+        """Keep a prompt for a job that waits, also when it is dropped meanwhile."""
+        if prompt in self._prompts:
+            self._held[job] = self._prompts[prompt]
+
+    def let_go(self, job: str) -> Prompt | None:
+        """A job begins with what was kept for it, or is over."""
+        return self._held.pop(job, None)
+
+    def held(self, job: str, prompt: str) -> Prompt:
+        """What was kept for a job that begins. Raises JobError: why it failed. PromptGoneError: it is not there."""
+        found = self.let_go(job)
+        if found is None and prompt in self._failed:
+            raise JobError(self._failed[prompt])
+        if found is None:
+            raise PromptGoneError(f"the engine does not hold the prompt {prompt!r} any more; ask again")
+        return found
 
     def drop(self, prompt: str) -> None:
         """Let go of one; does nothing when it is not held."""
@@ -58,12 +72,14 @@ class PromptShelf:
 
     def clear(self) -> None:
         """Let go of all: another model has other states."""
-        self._prompts.clear()
+        for shelf in (self._prompts, self._held, self._failed):
+            shelf.clear()
 
     def handle(self, message: OpenPrompt | FeedPrompt | EndPrompt) -> None:
         """Open, feed or complete one; what goes wrong is told as `PromptFailed`, and the prompt is gone."""
         try:
             if isinstance(message, OpenPrompt):
+                self._failed.pop(message.prompt, None)
                 model = self._serving()
                 while len(self._prompts) >= MAX_PROMPTS:
                     self._prompts.pop(next(iter(self._prompts)))
@@ -75,5 +91,9 @@ class PromptShelf:
                 else:
                     prompt.feed(np.zeros((0, 1), np.float32), last=True)
         except Exception as error:
-            self._prompts.pop(message.prompt, None)
+            lost = self._prompts.pop(message.prompt, None)
+            self._held = {job: prompt for job, prompt in self._held.items() if prompt is not lost}
+            self._failed[message.prompt] = one_line(error)
+            while len(self._failed) > MAX_PROMPTS:
+                self._failed.pop(next(iter(self._failed)))
             self._emit(PromptFailed(message.prompt, one_line(error)))

@@ -1,5 +1,4 @@
-"""What crosses between control process and engine: frozen messages, pickled over a pipe or, in one process, handed over
-as they are. This module imports no torch."""
+"""What crosses between control process and engine: frozen messages, by a pipe or as they are. It imports no torch."""
 
 from __future__ import annotations
 
@@ -229,11 +228,12 @@ class JobFinished:
 
 @dataclass(frozen=True, slots=True)
 class JobFailed:
-    """A job ended without a clip; `cancelled` on request."""
+    """A job ended without a clip; `cancelled` on request. With `prompt_lost` it never began: its ring is free."""
 
     job: str
     what: str
     cancelled: bool = False
+    prompt_lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ others; of the others one runs at a time, in the order they came. No job waits f
 is not urgent, gets a chunk now and then.
 
 What is promised for every job that is started: one `JobFinished` or `JobFailed`, and with a target one `StreamClosed`,
-also when nothing was ever written there, since only then is its ring anybody else's.
+also when nothing was ever written there, since only then is its ring anybody else's. A job whose prompt another model
+took away comes back as `JobFailed` alone: it is to be started again, with its prompt.
 
 Threading: `post` from any thread; `run` is the thread that owns the model; `emit` is called from `run` and from the
 feeding thread. This module imports no torch.
@@ -119,6 +120,7 @@ class EngineWorker:
         match message:
             case StartJob():
                 self._waiting.append(message)
+                self._prompts.hold(message.job, message.prompt)
             case OpenPrompt() | FeedPrompt() | EndPrompt():
                 self._prompts.handle(message)
             case DropPrompt():
@@ -190,7 +192,7 @@ class EngineWorker:
         while (start := self._startable()) is not None:
             self._waiting.remove(start)
             try:
-                prompt = self._prompts.find(start.prompt) if start.prompt else None
+                prompt = self._prompts.held(start.job, start.prompt) if start.prompt else None
                 job = begin_job(start, self._model.get(), prompt, self._tokens[start.job])
             except Exception as error:
                 self._refuse(start, failure(start.job, error))
@@ -201,7 +203,7 @@ class EngineWorker:
 
     def _refuse(self, start: StartJob, event: JobFailed) -> None:
         """A job ends before it began: nothing was, or will be, written into its ring."""
-        if start.target is not None:
+        if start.target is not None and not event.prompt_lost:
             self._emit(StreamClosed(start.job))
         self._end(start.job, event)
 
@@ -244,4 +246,5 @@ class EngineWorker:
     def _end(self, name: str, event: JobFinished | JobFailed) -> None:
         self._tokens.pop(name, None)
         self._changes.pop(name, None)
+        self._prompts.let_go(name)
         self._emit(event)

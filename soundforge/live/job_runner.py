@@ -67,9 +67,18 @@ class JobRunner:
                 if target is None:
                     self._crowded(job)
                     continue  # it waits for a voice; what is not to be heard needs none
+            prompt = self._owner.prompt_for(job)
+            if prompt is None:  # the engine needed the room, or was started anew, while it waited
+                self._bring_again(job)
+                continue
             job.sent, job.sent_at = True, time.perf_counter()
-            self._send(StartJob(job.id, job.request, self._owner.prompt_for(job), job.endless, target,
-                                job.lead_seconds, job.begin, job.line))
+            self._send(StartJob(job.id, job.request, prompt, job.endless, target, job.lead_seconds, job.begin,
+                                job.line))
+
+    def _bring_again(self, job: Job) -> None:
+        """The engine does not hold what a job continues: it is brought there again, and then the job."""
+        job.sent, job.ready, job.autoplay, job.voice = False, False, job.plays, -1
+        self._owner.bring_again(job)
 
     def _crowded(self, job: Job) -> None:
         """No voice is free: said, once, where none will be free by itself."""
@@ -135,11 +144,21 @@ class JobRunner:
                 self._owner.save(job, event)
             case JobFinished():
                 self._end(job, JobEvent("error", job.id, what=job.failure))
+            case JobFailed() if event.prompt_lost:
+                self._prompt_lost(job)
             case JobFailed() if event.cancelled and not job.failure:
                 self._end(job, JobEvent("cancelled", job.id))
             case JobFailed():
                 self._end(job, JobEvent("error", job.id, what=job.failure or event.what))
         self.poll()
+
+    def _prompt_lost(self, job: Job) -> None:
+        """Another model came before a job could begin: it begins anew, unless it was to end meanwhile."""
+        if job.failure or job.cancelled or job.releasing or (job.endless and job.voice_done):
+            job.stream_closed = True
+            self._end(job, JobEvent("error" if job.failure else "cancelled", job.id, what=job.failure))
+        else:
+            self._bring_again(job)
 
     def _moved(self, job: Job, event: JobMoved) -> None:
         job.made_seconds, job.total_seconds = event.seconds, event.total_seconds

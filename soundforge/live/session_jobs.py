@@ -24,13 +24,9 @@ from soundforge.live.session_takeover import TakeoverPart
 from soundforge.live.transport import Transport
 from soundforge.requests import ClipEvent, Event, GenerateRequest, JobEvent
 
-POLL_SECONDS = 0.01
-MONITOR_SECONDS = 0.01
-HAND_BACK_SECONDS = 0.2  # before its end a takeover is told where to fade out
 MAX_BARS = 1000
 ENDLESS_BARS, ENDLESS_SECONDS = 8, 16.0  # what a request that has no end says instead
 MAX_GAIN = 4.0
-TREMBLING = 0.003
 
 
 def checked_gain(gain: float) -> float:
@@ -158,12 +154,12 @@ class JobPart:
         return lambda what: self.runner.fail(job, what)
 
     async def _prepare(self, job: Job) -> None:
-        """Bring a job's audio together, then let it run."""
+        """Bring a job's audio together, then let it run; its prompt last, since others may take that one's place."""
+        job.request = await with_sounds(job.request, self._room, self.captures.takes)
         if job.take:
             captures = self.captures
             take = await captures.takes.load(job.take)
             await captures.takes.ensure_prompt(job.take, captures.prompt_request(take.bpm, take.start_beat))
-        job.request = await with_sounds(job.request, self._room, self.captures.takes)
         job.ready = True
         self.runner.dispatch()
 
@@ -184,8 +180,11 @@ class JobPart:
     def clip_id(self) -> str:
         return self._room.library.next_id("clip")
 
-    def prompt_for(self, job: Job) -> str:
-        return job.take
+    def prompt_for(self, job: Job) -> str | None:
+        return job.take if not job.take or self.captures.takes.has_prompt(job.take) else None
+
+    def bring_again(self, job: Job) -> None:
+        self._begin(job, self._takeovers.carry_on_late(job) if job.kind == "takeover" else self._prepare(job))
 
     def save(self, job: Job, finished: JobFinished) -> None:
         """A clip is complete: write it, put it on a free pad, then say so."""

@@ -104,14 +104,17 @@ class TakeoverPart:
     async def _prepare_takeover(self, job: Job, capture: Capture) -> None:
         job.request = await with_sounds(job.request, self._room, self._captures.takes)
         if not self._captures.takes.has_prompt(capture.take):
-            # The engine was lost meanwhile: take the long way once the capture is complete.
-            while self._captures.current is capture:
-                await asyncio.sleep(POLL_SECONDS)
-            job.begin = job.line = job.line_position = -1
-            await self._prepare(job)
+            await self.carry_on_late(job)  # the engine was lost meanwhile
             return
         job.ready = True
         self._runner.dispatch()
+
+    async def carry_on_late(self, job: Job) -> None:
+        """The engine does not hold what is captured: take the long way once the capture is complete."""
+        while (capture := self._captures.current) is not None and capture.take == job.take:
+            await asyncio.sleep(POLL_SECONDS)
+        job.begin = job.line = job.line_position = -1
+        await self._prepare(job)
 
     def capture_gone(self, take: str, what: str) -> None:
         """A capture came to nothing, and with it the takeover that waits for it."""

@@ -59,6 +59,7 @@ class TakeStore:
     def flush(self, take: str) -> None:
         """Hand on what was gathered."""
         if self._waiting and take in self._prompts:
+            self._prompts.move_to_end(take)  # jobs with other takes do not push it out meanwhile
             self._send(FeedPrompt(take, np.concatenate(self._waiting)))
         self._waiting, self._n_waiting = [], 0
 

@@ -161,3 +161,11 @@ def test_the_engine_ends_as_if_it_had_heard_every_message(sent: list[object]) ->
     for message in taken(inbox):
         fewer.hear(message)
     assert vars(fewer) == vars(all_of_them)
+
+
+def test_a_prompt_that_a_waiting_job_names_is_dropped_after_it() -> None:
+    inbox = EngineInbox()
+    sent = [OpenPrompt("p", REQUEST, 48_000), EndPrompt("p"), StartJob("a", REQUEST, "p"), DropPrompt("p")]
+    for message in sent:
+        inbox.put(message)
+    assert taken(inbox) == sent

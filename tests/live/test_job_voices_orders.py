@@ -75,8 +75,11 @@ class Stage:
     def clip_id(self) -> str:
         return "clip"
 
-    def prompt_for(self, job: Job) -> str:
+    def prompt_for(self, job: Job) -> str | None:
         return ""
+
+    def bring_again(self, job: Job) -> None:
+        job.ready = True
 
     def save(self, job: Job, finished: JobFinished) -> None:
         self.answers[job.id].append("done")
