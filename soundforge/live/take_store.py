@@ -21,7 +21,7 @@ from soundforge.live.engine_protocol import DropPrompt, EndPrompt, FeedPrompt, O
 from soundforge.requests import GenerateRequest
 from soundforge.take import Take
 
-IN_MEMORY = 4
+IN_MEMORY, IN_MEMORY_BYTES = 4, 2**28  # of long takes fewer: the last one, and what fits
 PROMPTS = 4
 FEED_SECONDS = 0.08  # of capture go to the engine at a time: small enough to be done in no time at the end
 
@@ -130,5 +130,8 @@ class TakeStore:
     def _keep(self, name: str, take: Take) -> None:
         self._takes[name] = take
         self._takes.move_to_end(name)
-        while len(self._takes) > IN_MEMORY:
+        while len(self._takes) > IN_MEMORY or (len(self._takes) > 1 and self._n_bytes() > IN_MEMORY_BYTES):
             self._takes.popitem(last=False)
+
+    def _n_bytes(self) -> int:
+        return sum(take.waveform.samples.nbytes for take in self._takes.values())

@@ -99,6 +99,9 @@ def test_what_it_remembers_is_bounded_and_forgotten() -> None:
     for port in range(3 * MAX_EXCHANGES):
         echoes.sent(datagram, CFG, ("127.0.0.1", port))
     assert len(echoes) == MAX_EXCHANGES
+    now[0] += LOOK_BACK_SECONDS + 0.1
+    echoes.sent(datagram, CFG, PEER)
+    assert len(echoes) == 1, "what can go round no more takes no room"
 
 
 def test_a_path_that_no_server_takes_is_answered_and_not_remembered() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ from session_kit import RATE, Rig, running
 
 from soundforge.audio import Waveform
 from soundforge.library import Library
+from soundforge.live import take_store
 from soundforge.live.engine_protocol import EngineSetup, FeedPrompt, JobFailed, JobFinished, OpenPrompt, StartJob
 from soundforge.live.engine_worker import EngineWorker
-from soundforge.live.take_store import PROMPTS
+from soundforge.live.take_store import PROMPTS, TakeStore
 from soundforge.requests import GenerateRequest
 from soundforge.take import Take
 
@@ -111,3 +113,16 @@ def test_a_prompt_that_failed_says_why_and_is_not_asked_for_again() -> None:
     assert events[-1] == JobFailed("b", "the engine does not hold the prompt 'never' any more; ask again",
                                    prompt_lost=True)
     assert not [event for event in events if isinstance(event, JobFinished)]
+
+
+def test_long_takes_in_memory_are_fewer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten minutes in stereo are 230 MB; those that went are on disk."""
+    monkeypatch.setattr(take_store, "IN_MEMORY_BYTES", int(2.3 * 8 * RATE))
+    wave = np.full((2, RATE), 0.1, np.float32)
+    with ThreadPoolExecutor(1) as executor:
+        store = TakeStore(Library(tmp_path / "library"), executor, lambda message: None)
+        for name in ("a", "b", "c"):
+            store.complete(name, Take(Waveform(wave, RATE)))
+        assert [name for name in ("a", "b", "c") if store.known(name)] == ["b", "c"]
+        store.complete("long", Take(Waveform(np.tile(wave, 3), RATE)))
+        assert [name for name in ("b", "c", "long") if store.known(name)] == ["long"], "the last one always"

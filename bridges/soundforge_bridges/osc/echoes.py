@@ -55,14 +55,20 @@ class Echoes:
             values = read_packet(datagram)[0].values
         except PacketError:
             return  # a path of somebody's own that no server would take: it cannot come back
-        key = peer, path
+        key, now = (peer, path), self._clock()
+        self._forget(now - LOOK_BACK_SECONDS)
         exchange = self._exchanges.get(key)
         if exchange is None:
             exchange = self._exchanges[key] = Exchange()
             while len(self._exchanges) > MAX_EXCHANGES:
                 self._exchanges.popitem(last=False)
         self._exchanges.move_to_end(key)
-        exchange.sent.append((self._clock(), hash(values)))
+        exchange.sent.append((now, hash(values)))
+
+    def _forget(self, since: float) -> None:
+        """Nothing from before can make anything go round; the exchange that has been silent longest comes first."""
+        while self._exchanges and next(iter(self._exchanges.values())).sent[-1][0] < since:
+            self._exchanges.popitem(last=False)
 
     def goes_round(self, message: Message, peer: Address) -> bool:
         """A message came from a peer: whether its answers have been coming back for a while."""
