@@ -70,6 +70,8 @@ class Order:
         prompt = read_sound(continued, "--continue") if continued is not None else None
         if bpm is None and continued is not None:
             bpm = tempo_of(continued)
+        if bars is not None and bpm is None:
+            usage_error("--bars was given without a tempo; add --bpm 120, or give --seconds instead")
         conditions, files = read_conditions(melody, style, condition)
         if continued is not None:
             files["continue"] = str(continued.resolve())

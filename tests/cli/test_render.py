@@ -48,6 +48,16 @@ def test_bars_give_exactly_their_samples_and_the_tempo_is_in_the_file(run: Any, 
     assert "seed" in told.out
 
 
+@pytest.mark.parametrize("what", ["text", "continue"])
+def test_bars_without_a_tempo_are_refused_in_the_command_s_words(run: Any, tmp_path: Path, riff: Path,
+                                                                 what: str) -> None:
+    told = run("render", *(["a test"] if what == "text" else ["--continue", riff]), "-o", tmp_path / "a.wav",
+               "--bars", 4)
+    assert told.status == 2
+    assert "--bars was given without a tempo; add --bpm 120, or give --seconds instead" in " ".join(told.err.split())
+    assert "bpm=" not in told.err
+
+
 def test_the_continued_audio_keeps_its_own_samples(run: Any, tmp_path: Path, model: list[str], riff: Path) -> None:
     told = run("render", "--continue", riff, "-o", tmp_path / "a.wav", "--seconds", 0.5, "--seed", 1, *model)
     assert told.status == 0, told.err
