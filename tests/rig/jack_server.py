@@ -17,12 +17,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
 MOST_SERVERS = 8
 """JACK's registry has so many places. One whose server was killed is only given to a server of the same name, so names
 must be used again and again: a name per process would fill the registry for ever."""
+RUN = "SOUNDFORGE_RIG_RUN"
+"""In the environment of every client: the process whose server it is for."""
 
 
 def free_name() -> tuple[str, IO[bytes]]:
@@ -41,13 +44,25 @@ def free_name() -> tuple[str, IO[bytes]]:
 
 
 def end_orphans(name: str) -> None:
-    """End a server that a killed test run left behind: its lock is ours, so nobody uses it."""
-    for folder in Path("/proc").iterdir():
+    """End the server and the clients that a killed test run left behind: its lock is ours, so nobody uses them.
+
+    A client that looks for a server now and then would come to the next one of that name, in the middle of a test.
+    """
+    for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             words = (folder / "cmdline").read_bytes().split(b"\0")
-            if words[0] == b"jackd" and name.encode() in words:
+            server = words[0] == b"jackd" and name.encode() in words
+            if server or left_behind((folder / "environ").read_bytes().split(b"\0"), name):
                 os.kill(int(folder.name), signal.SIGKILL)
+            if server:
                 time.sleep(1.5)  # until init has reaped it; JACK refuses the name until then
+
+
+def left_behind(environment: Sequence[bytes], name: str) -> bool:
+    """Whether this is the environment of a client of a server, and the run that started it is over."""
+    run = next((entry.partition(b"=")[2] for entry in environment if entry.startswith(RUN.encode() + b"=")), b"")
+    return f"JACK_DEFAULT_SERVER={name}".encode() in environment and run.isdigit() \
+        and not Path(f"/proc/{run.decode()}").exists()
 
 
 class JackServer:
@@ -71,7 +86,7 @@ class JackServer:
         runtime = self.folder / "xdg"
         runtime.mkdir(mode=0o700, exist_ok=True)
         inherited = {key: value for key, value in os.environ.items() if key != "DISPLAY"}
-        return {**inherited, "JACK_DEFAULT_SERVER": self.name, "JACK_NO_START_SERVER": "1",
+        return {**inherited, RUN: str(os.getpid()), "JACK_DEFAULT_SERVER": self.name, "JACK_NO_START_SERVER": "1",
                 "JACK_NO_AUDIO_RESERVATION": "1", "XDG_RUNTIME_DIR": str(runtime), "PA_ALSA_PLUGHW": "0"}
 
     def start(self) -> None:

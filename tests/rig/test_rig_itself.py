@@ -5,9 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
-from jack_server import JackServer
+from jack_server import JackServer, end_orphans
 from osc_clients import OscDump, oscsend, parse_line
 
 pytestmark = pytest.mark.rig
@@ -58,6 +59,32 @@ def test_ports_are_listed_while_clients_come_and_go(jack: JackServer) -> None:
         guest.kill()
         guest.wait()
     assert jack.answers()
+
+
+KILLED_RUN = """
+import os, signal, subprocess, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from jack_server import JackServer
+server = JackServer(Path(sys.argv[2]))
+server.start()
+client = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], env=server.environment(),
+                          stdout=subprocess.DEVNULL)
+print(server.name, server.process.pid, client.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_run_left_behind_is_ended(rig_programs: None, tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED_RUN, str(Path(__file__).parent), str(tmp_path)], text=True,
+                          stdout=subprocess.PIPE, timeout=60, check=False)
+    name, *left = done.stdout.split()
+    assert all(Path(f"/proc/{pid}").exists() for pid in left), "or there is nothing to end"
+    end_orphans(name)
+    end = time.monotonic() + 5
+    while any(Path(f"/proc/{pid}").exists() for pid in left):
+        assert time.monotonic() < end, "a process is left"
+        time.sleep(0.05)
 
 
 def test_oscdump_hears_oscsend(rig_programs: None) -> None:
