@@ -5,7 +5,8 @@ Threading: belongs to the event loop.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,7 @@ Block = NDArray[np.float32]
 MIN_SECONDS = 0.1
 MAX_SECONDS = 600.0
 SILENT_DB = -80.0
+SIDE_DB = 60.0
 CLIPPED = 0.999
 OPEN_END = -1
 
@@ -77,6 +79,23 @@ def check_take(capture: Capture) -> Take:
 def clipped_samples(take: Take) -> int:
     """Samples at full scale: a sign of an input that is too loud."""
     return int(np.count_nonzero(np.abs(take.waveform.samples) >= CLIPPED))
+
+
+def silent_inputs(take: Take, inputs: Sequence[int] = ()) -> str:
+    """What to say of inputs on which nothing comes while others sound (60 dB louder), "" where there are none.
+
+    Args:
+        inputs: the device's, counted from 0, that the channels come from; () = the first ones.
+    """
+    peaks = [peak_db(channel) for channel in take.waveform.samples]
+    names = [str(number + 1) for number in inputs or range(len(peaks))]
+    sounding = [name for name, peak in zip(names, peaks, strict=False) if peak >= max(peaks) - SIDE_DB]
+    if len(sounding) == len(peaks):
+        return ""
+    softer = 20.0 * math.log10(len(peaks) / len(sounding))
+    silent = ", ".join(name for name in names if name not in sounding)
+    return (f"nothing comes in on input {silent}, so a mono model hears the rest {softer:.0f} dB softer; "
+            f"--input-channels {' '.join(sounding)} takes what sounds alone")
 
 
 class Recorder:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from soundforge.audio import Waveform, peak_db
 from soundforge.errors import DeviceError, RequestError, SoundForgeError
 from soundforge.library_ids import check_id
-from soundforge.live.capture import OPEN_END, Block, Capture, Recorder, check_take, clipped_samples
+from soundforge.live.capture import OPEN_END, Block, Capture, Recorder, check_take, clipped_samples, silent_inputs
 from soundforge.live.request_builder import build_request
 from soundforge.live.session_room import Room
 from soundforge.live.take_store import TakeStore
@@ -62,6 +62,7 @@ class CapturePart:
     def __init__(self, room: Room, conditions: Mapping[str, str], discarded: Callable[[str, str], None]) -> None:
         self._room, self._conditions, self._discarded = room, conditions, discarded
         self.takes = TakeStore(room.library, room.reader, room.engine.send)
+        self._told_silent = ""
         self._recorder = Recorder(self._started, self.takes.feed, self._complete)
         room.retimers.append(self._retime)
 
@@ -188,6 +189,10 @@ class CapturePart:
         if clipped:
             room.notice("warning", f"the capture {capture.take!r} is clipped ({clipped} samples at full scale); "
                                    "turn the input down", capture.origin)
+        silent = silent_inputs(take, room.audio.setup.input_map)
+        if silent and silent != self._told_silent:  # many play in mono, and know: said once
+            room.notice("info", silent, capture.origin)
+        self._told_silent = silent
         room.emit(CaptureEvent("take", capture.take, capture.seconds, peak_db(take.waveform.samples),
                                capture.start_beat or 0.0), capture.origin)
         room.on_disk(lambda: room.library.save_take(take, capture.take), capture.origin)

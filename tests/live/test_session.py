@@ -126,6 +126,20 @@ def test_a_clipped_capture_only_warns(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_one_silent_side_is_told_once(tmp_path: Path) -> None:
+    left = np.random.default_rng(0).uniform(-0.3, 0.3, (RATE // 2, 1)) * (1.0, 0.0)
+    soundfile.write(tmp_path / "left.wav", left, RATE)
+
+    async def main() -> None:
+        async with running(tmp_path, loop=tmp_path / "left.wav") as rig:
+            for _ in range(2):
+                await rig.capture(0.3)
+            assert rig.notices() == ["nothing comes in on input 2, so a mono model hears the rest 6 dB softer; "
+                                     "--input-channels 1 takes what sounds alone"]
+
+    asyncio.run(main())
+
+
 def test_bars_are_captured_from_bar_line_to_bar_line(tmp_path: Path) -> None:
     async def main() -> None:
         async with running(tmp_path, loop=write_loop(tmp_path), bpm=240) as rig:
