@@ -24,6 +24,9 @@ def doctor(
     osc_port: Annotated[int | None, typer.Option("--osc-port", metavar="PORT", help="Port to check.")] = None,
     calibrate: Annotated[bool, typer.Option(
         "--calibrate", help="Measure the latency from output to input, which must be connected, and keep it.")] = False,
+    clocks: Annotated[float | None, typer.Option(
+        "--clocks", metavar="SECONDS", help="Run the devices so long (30 or more) and tell how their clocks drift.",
+    )] = None,
     input: Annotated[str | None, typer.Option("--input", metavar="DEV", help="Audio input.")] = None,
     output: Annotated[str | None, typer.Option("--output", metavar="DEV", help="Audio output.")] = None,
     rate: Annotated[int | None, typer.Option("--rate", metavar="HZ", help="Device sample rate.")] = None,
@@ -37,6 +40,9 @@ def doctor(
                               "rate": rate, "block": block})
     if calibrate:
         calibrate_latency(settings, json)
+    if clocks is not None:
+        show_clocks(settings, clocks, json)
+    if calibrate or clocks is not None:
         return
     checks = []
     for check in examine(settings):
@@ -79,3 +85,27 @@ def calibrate_latency(settings: Settings, json: bool) -> None:
     console.print(f"round trip from {kept.output} to {kept.input} at {kept.rate} Hz, {kept.block} samples a block: "
                   f"{found.samples:.1f} samples, {1000 * seconds:.2f} ms (reported: {1000 * told:.2f} ms), "
                   f"heard at {found.heard_db:.1f} dB; kept in {path}", markup=False, soft_wrap=True)
+
+
+def show_clocks(settings: Settings, seconds: float, json: bool) -> None:
+    """Run the devices in the settings for a while and say how their clocks run.
+
+    Raises:
+        DeviceError: a device does not open. InputError: seconds out of range.
+    """
+    import asyncio
+
+    from soundforge.app import audio_setup
+    from soundforge.live.clock_check import measure_clocks
+
+    found = asyncio.run(measure_clocks(audio_setup(settings), seconds))
+    opened = found.opened
+    if json:
+        print_json({"output": opened.name, "input": opened.input_name or opened.name, "rate": opened.rate,
+                    "seconds": found.seconds, "clock_ppm": round(found.clock_ppm, 1),
+                    "drift_ppm": round(found.drift_ppm, 1), "two_clocks": found.two, "late_blocks": found.late_blocks})
+        return
+    apart = (f"{opened.input_name or 'its input'} runs {found.drift_ppm:+.1f} ppm against it, which is taken out"
+             if found.two else "input and output have one clock")
+    console.print(f"{opened.name} runs {found.clock_ppm:+.1f} ppm against this machine's clock at {opened.rate} Hz; "
+                  f"{apart}; {found.late_blocks} late blocks in {found.seconds:g} s", markup=False, soft_wrap=True)

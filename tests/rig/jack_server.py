@@ -24,7 +24,7 @@ from typing import IO, Any
 MOST_SERVERS = 8
 """JACK's registry has so many places. One whose server was killed is only given to a server of the same name, so names
 must be used again and again: a name per process would fill the registry for ever."""
-RUN = "SOUNDFORGE_RIG_RUN"
+RUN = "SFRIG_RUN"
 """In the environment of every client: the process whose server it is for."""
 
 
