@@ -49,7 +49,7 @@ async def main() -> None:
 
     def timed(message: Any) -> None:
         if message.type == "note_on" and message.note == 40 and message.velocity:
-            came.append(time.perf_counter())
+            came.append(message.time)  # stamped on the driver's thread, in the process where JACK's MIDI lives
         on_midi(message)
 
     bridge._on_midi = timed  # type: ignore[method-assign]
@@ -70,4 +70,5 @@ async def main() -> None:
                       "lines": lines}), flush=True)
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -249,7 +249,7 @@ class Port:
 class System:
     """A machine whose ports the test plugs and unplugs."""
 
-    graph_time = False
+    graph_time = gone = False
 
     def __init__(self, *names: str) -> None:
         self.names = list(names)
@@ -272,6 +272,9 @@ class System:
 
     def shut_down(self) -> None:
         self.names = []
+
+    def abandon(self) -> None:
+        self.abandoned = True
 
     def open_output(self, name: str) -> Port:
         self.opened[name] = Port()
@@ -423,6 +426,31 @@ def test_without_names_a_virtual_port_is_made(session: MemorySession) -> None:
 
     asyncio.run(scenario())
     assert system.opened["SoundForge"].closed
+
+
+def test_a_midi_process_that_ended_is_started_again_with_its_ports(session: MemorySession) -> None:
+    systems = [System("Nano in 1", "Lamp out"), System("Nano in 1", "Lamp out")]
+    waiting, lines = list(systems), []
+
+    async def scenario() -> None:
+        bridge = MidiBridge(session, ("nano",), "lamp", system=lambda: waiting.pop(0),  # type: ignore[arg-type,return-value]
+                            report=lines.append)
+        await bridge.start()
+        callback = systems[0].opened["Nano in 1"].callback
+        assert callback is not None
+        await from_thread(callback, on(36))
+        systems[0].gone = True
+        await bridge._look()
+        assert session.calls[-1] == ("capture_stop",), "the held note went with its port"
+        assert systems[0].abandoned and bridge.open_inputs == ["Nano in 1"] and bridge.open_outputs == ["Lamp out"]
+        callback = systems[1].opened["Nano in 1"].callback
+        assert callback is not None
+        await from_thread(callback, on(40))
+        assert session.calls[-1][0] == "continue_take" and systems[1].opened["Lamp out"].sent
+        await bridge.stop()
+
+    asyncio.run(scenario())
+    assert lines == []
 
 
 def test_a_driver_that_hangs_holds_nobody_up(session: MemorySession) -> None:

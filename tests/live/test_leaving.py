@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -87,19 +89,6 @@ def test_a_sound_server_is_left_as_it_was(tmp_path: Path, monkeypatch: pytest.Mo
         server.stop()
 
 
-WATCHED = """
-import importlib
-importlib.import_module("soundforge.cli.serve").END_SECONDS = 2.0
-importlib.import_module("soundforge.cli").main()
-"""
-
-
-class Watched(ServeProcess):
-    """`soundforge serve` that gives drivers two seconds instead of twelve."""
-
-    command = (sys.executable, "-c", WATCHED, "serve")
-
-
 def running(pid: int) -> bool:
     """Not gone, and no zombie that waits for its new parent."""
     state = Path(f"/proc/{pid}/stat")
@@ -145,32 +134,69 @@ def test_all_processes_are_told_to_end_at_once(tmp_path: Path, how: signal.Signa
     assert np.abs(sound[-64:]).max() < 0.01, "it fades out"
 
 
-@pytest.mark.rig
-def test_a_midi_driver_that_hangs_with_the_interpreters_lock_does_not_keep_serve(tmp_path: Path) -> None:
-    """python-rtmidi closes its ports with the interpreter's lock held, and waits for a JACK server that stands still:
-    nothing of ours could run any more to end the process, but the watch that needs no interpreter."""
-    need_rig("a MIDI driver that hangs")
-    server = JackServer(tmp_path / "jack")
+@contextlib.contextmanager
+def with_jack_midi(folder: Path) -> Iterator[tuple[JackServer, ServeProcess]]:
+    """`serve` whose virtual MIDI input is on a JACK server that waits for its clients."""
+    need_rig("MIDI on a real server")
+    server = JackServer(folder / "jack")
     server.start()
-    serve = Watched(tmp_path / "serve", *OFFLINE, environment={
+    serve = ServeProcess(folder / "serve", *OFFLINE, environment={
         **server.environment(), "MIDO_BACKEND": "mido.backends.rtmidi/UNIX_JACK"})
     try:
         server.wait_port("SoundForge")
         serve.wait_until(lambda: "sound:" in serve.printed(), "it does not start")
-        children = children_of(serve)
-        assert len(children) >= 2
-        assert server.process is not None
-        server.process.send_signal(signal.SIGSTOP)
-        assert 2.0 <= serve.end() < 6.0
-        assert serve.process.returncode == 1
-        end = time.monotonic() + 10
-        while any(map(running, children)):
-            assert time.monotonic() < end, "a child is left"
-            time.sleep(0.05)
+        yield server, serve
     finally:
         serve.end(signal.SIGKILL)
-        server.kill()  # it would wait for the client that is gone
+        server.kill()  # it would wait for a client that is gone
         server.stop()
+
+
+def all_end(children: list[int]) -> None:
+    end = time.monotonic() + 10
+    while any(map(running, children)):
+        assert time.monotonic() < end, "a child is left"
+        time.sleep(0.05)
+
+
+@pytest.mark.rig
+def test_a_midi_driver_that_hangs_with_the_interpreters_lock_does_not_keep_serve(tmp_path: Path) -> None:
+    """python-rtmidi closes its ports with the interpreter's lock held, and waits for a JACK server that stands still:
+    only the process in which JACK's MIDI lives is lost that way."""
+    with with_jack_midi(tmp_path) as (server, serve):
+        children = children_of(serve)
+        assert len(children) >= 3 and server.process is not None
+        server.process.send_signal(signal.SIGSTOP)
+        assert serve.end() < 4.0
+        assert serve.process.returncode == 0
+        all_end(children)
+
+
+@pytest.mark.rig
+def test_a_killed_control_process_leaves_no_midi_clients_that_a_sound_server_waits_for(tmp_path: Path) -> None:
+    """Who is killed cannot take leave: a minute and more went by until the server went on."""
+    with with_jack_midi(tmp_path) as (server, serve):
+        children = children_of(serve)
+        serve.process.kill()
+        serve.process.wait()
+        all_end(children)
+        assert server.answers(), "the server stands still"
+        assert not [port for port in server.ports() if "SoundForge" in port]
+
+
+HELD = """
+import ctypes
+from soundforge.cli.serve import bounded
+with bounded(0.5):
+    ctypes.PyDLL(None).sleep(30)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the C library's sleep")
+def test_a_call_that_keeps_the_interpreter_s_lock_does_not_keep_the_process() -> None:
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", HELD], capture_output=True, timeout=25, check=False)
+    assert done.returncode == 1 and time.monotonic() - began < 10.0
 
 
 VIEW = """

@@ -20,6 +20,7 @@ from soundforge import SoundForgeError
 from soundforge.requests import Event
 from soundforge.tasks import end_task
 from soundforge.wav_file import write_atomically
+from soundforge_bridges.midi.apart import MidiApart, midi_system
 from soundforge_bridges.midi.clock_follow import SOURCE, ClockFollower
 from soundforge_bridges.midi.clock_out import ClockOut
 from soundforge_bridges.midi.dispatch import ORIGIN, Dispatcher
@@ -58,7 +59,8 @@ class MidiBridge:
 
     def __init__(self, session: SessionPort, inputs: Sequence[str] = (), output: str | None = None,
                  map_file: Path | None = None, presets: Sequence[str] = (), learn_to: Path | None = None,
-                 system: Callable[[], MidiSystem] = MidiSystem, report: Callable[[str], None] | None = None,
+                 system: Callable[[], MidiSystem | MidiApart] = midi_system,
+                 report: Callable[[str], None] | None = None,
                  clock_output: str | None = None) -> None:
         self._map_file = None if map_file is None else WatchedFile(map_file, read_map)
         self.map = DEFAULT if self._map_file is None else self._map_file.read()

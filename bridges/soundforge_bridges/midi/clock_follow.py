@@ -51,10 +51,10 @@ class ClockFollower:
         return self._inbox.dropped
 
     def put(self, message: Any) -> bool:
-        """Take a message if it is a clock's; its time is its meaning, so it is stamped here."""
+        """Take a message if it is a clock's; its time is its meaning, so it is stamped, unless it comes so."""
         if message.type not in CLOCK_TYPES:
             return False
-        message.time = time.perf_counter()
+        message.time = message.time or time.perf_counter()
         self._inbox.put(message)
         return True
 

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from soundforge import DeviceError
+from soundforge_bridges.midi.apart import MidiApart
 from soundforge_bridges.midi.ports import MidiSystem, match
 
 VIRTUAL_NAME = "SoundForge"
@@ -22,6 +23,7 @@ LOOK_SECONDS, LOOK_FOR_SYSTEM_SECONDS = 2.0, 30.0
 log = logging.getLogger(__name__)
 
 Port = tuple[str, Any]
+System = MidiSystem | MidiApart
 
 
 class PortKeeper:
@@ -37,7 +39,7 @@ class PortKeeper:
         report: hears of each trouble, one line.
     """
 
-    def __init__(self, system: Callable[[], MidiSystem], inputs: Sequence[str], outputs: Mapping[str, str | None],
+    def __init__(self, system: Callable[[], System], inputs: Sequence[str], outputs: Mapping[str, str | None],
                  on_midi: Callable[[Any], None], changed: Callable[[str, Any], Any], input_gone: Callable[[], None],
                  report: Callable[[str], None]) -> None:
         self._make_system, self._inputs = system, tuple(inputs)
@@ -45,7 +47,7 @@ class PortKeeper:
         self._on_midi, self._changed, self._input_gone, self._report = on_midi, changed, input_gone, report
         self._worker: ThreadPoolExecutor | None = None
         self._told: set[str] = set()
-        self.system: MidiSystem | None = None
+        self.system: System | None = None
         self.open_inputs: dict[str, Port] = {}
         """By the name that was asked for: the full name and the port."""
         self.outputs: dict[str, Port] = {}
@@ -74,11 +76,14 @@ class PortKeeper:
             done, _ = await asyncio.wait({closing}, timeout=DRIVER_SECONDS)
             if not done:
                 log.warning("the MIDI driver does not answer; its ports are left open")
+                await asyncio.to_thread(system.abandon)
         worker.shutdown(wait=False)
 
     async def look(self) -> None:
         """Open what has come, let go what has gone. Each trouble is reported once, until it is over."""
         try:
+            if self.system is not None and self.system.gone:
+                await self._forget_system(self.system)
             if self.system is None:
                 self.system = await self.ask(self._make_system)
             await self._look_at_inputs(self.system)
@@ -93,6 +98,17 @@ class PortKeeper:
                 log.info("%s", error)  # nobody asked for MIDI
         else:
             self.over("system")
+
+    async def _forget_system(self, system: System) -> None:
+        """Its process has ended, and all ports with it; they are opened again by a new one."""
+        self.system = None
+        if self.open_inputs:
+            self.open_inputs = {}
+            self._input_gone()
+        for use in list(self.outputs):
+            del self.outputs[use]
+            await self._changed(use, None)
+        await self.ask(system.abandon)
 
     async def ask(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """Call something that may block, on the one worker thread that talks to the driver; raises what it raises."""
@@ -117,7 +133,7 @@ class PortKeeper:
     def over(self, what: str) -> None:
         self._told.discard(what)
 
-    async def _look_at_inputs(self, system: MidiSystem) -> None:
+    async def _look_at_inputs(self, system: System) -> None:
         if not self._inputs:
             if VIRTUAL_NAME not in self.open_inputs:
                 port = await self.ask(system.open_virtual_input, VIRTUAL_NAME, self._on_midi)
@@ -148,7 +164,7 @@ class PortKeeper:
                 self.open_inputs[wanted] = (name, port)
                 self.over(what)
 
-    async def _look_at_output(self, system: MidiSystem, use: str, wanted: str, names: list[str]) -> None:
+    async def _look_at_output(self, system: System, use: str, wanted: str, names: list[str]) -> None:
         held = self.outputs.get(use)
         if held is not None and held[0] not in names:
             await self.let_go(use)
@@ -169,7 +185,7 @@ class PortKeeper:
         await self._changed(use, port)
 
 
-def _close_all(system: MidiSystem, ports: list[Any]) -> None:
+def _close_all(system: System, ports: list[Any]) -> None:
     for port in ports:
         system.close(port)
     system.shut_down()

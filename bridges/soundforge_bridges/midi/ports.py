@@ -22,22 +22,30 @@ log = logging.getLogger(__name__)
 
 Callback = Callable[[Any], None]
 JACK_BACKEND = "mido.backends.rtmidi/UNIX_JACK"
-_TROUBLE = (OSError, RuntimeError, ImportError, ValueError)
+TROUBLE = (OSError, RuntimeError, ImportError, ValueError)
 """What mido and python-rtmidi raise when there is no MIDI, no such port, or no library."""
 
 
 class MidiSystem:
     """MIDI as this machine has it.
 
+    Args:
+        backend: of mido; "" = `MIDO_BACKEND`, else what is there.
+
+    Attributes:
+        name: of the back end that is used.
+
     Raises:
         DeviceError: there is no MIDI system; says what to do.
     """
 
-    def __init__(self) -> None:
+    gone = False
+
+    def __init__(self, backend: str = "") -> None:
         import mido
 
         self._inputs: list[Any] = []
-        named = os.environ.get("MIDO_BACKEND")
+        named = backend or os.environ.get("MIDO_BACKEND")
         trouble: Exception | None = None
         for name in [named] if named else ["mido.backends.rtmidi", JACK_BACKEND]:
             try:
@@ -45,9 +53,10 @@ class MidiSystem:
                     self._backend = mido.Backend(name, load=True)
                     self._listers = _listers(self._backend)
                 self._list_inputs, self._list_outputs = self._listing()
-            except _TROUBLE as error:
+            except TROUBLE as error:
                 trouble = trouble or error
                 continue
+            self.name = name
             return
         raise DeviceError(f"there is no MIDI on this machine ({trouble}); on Linux start JACK or load the module "
                           "snd-seq; everything else goes on without it") from trouble
@@ -90,7 +99,7 @@ class MidiSystem:
                     port.closed = True
                 else:
                     port.close()
-            except _TROUBLE as error:
+            except TROUBLE as error:
                 log.debug("closing a MIDI port failed: %s", error)
 
     def shut_down(self) -> None:
@@ -98,6 +107,9 @@ class MidiSystem:
         listers, self._listers = self._listers, ()
         for lister in listers:
             lister.delete()
+
+    def abandon(self) -> None:
+        """It does not answer: its ports are left open."""
 
     def _listing(self) -> tuple[Callable[[], list[str]], Callable[[], list[str]]]:
         if self._listers:
@@ -142,7 +154,7 @@ class MidiSystem:
     def _asked(self, call: Callable[[], Any], what: str) -> Any:
         try:
             return call()
-        except (*_TROUBLE, NotImplementedError) as error:
+        except (*TROUBLE, NotImplementedError) as error:
             raise DeviceError(f"cannot {what} ({error}); close programs that hold it, or choose another "
                               "(soundforge devices lists them)") from error
 
