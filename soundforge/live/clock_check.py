@@ -12,7 +12,7 @@ from soundforge.errors import DeviceError, InputError
 from soundforge.live.audio_client import AudioClient
 from soundforge.live.audio_protocol import AudioSetup, DeviceOpened
 
-LEAST_SECONDS, MOST_SECONDS = 2.0, 3600.0
+LEAST_SECONDS, MOST_SECONDS = 1.0, 3600.0
 POLL_SECONDS = 0.1
 
 

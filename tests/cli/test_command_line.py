@@ -65,7 +65,7 @@ def test_no_command_shows_the_help_and_is_wrong_usage(run: Any) -> None:
     ("clip info {}/none.wav", "none.wav"),
     ("plugins --plugins-dir {}/none", "which is no folder"),
     ("doctor --osc-port 99999", "osc_port came as 99999"),
-    ("doctor --clocks 0.5", "seconds came as 0.5, expected 2 to 3600"),
+    ("doctor --clocks 0.5", "seconds came as 0.5, expected 1 to 3600"),
 ])
 def test_wrong_usage_is_one_line_and_status_two(run: Any, tmp_path: Path, line: str, said: str) -> None:
     told = run(*line.replace("{}", str(tmp_path)).split())

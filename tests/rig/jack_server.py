@@ -54,8 +54,9 @@ def end_orphans(name: str) -> None:
             server = words[0] == b"jackd" and name.encode() in words
             if server or left_behind((folder / "environ").read_bytes().split(b"\0"), name):
                 os.kill(int(folder.name), signal.SIGKILL)
-            if server:
-                time.sleep(1.5)  # until init has reaped it; JACK refuses the name until then
+            end = time.monotonic() + 3.0
+            while server and folder.exists() and time.monotonic() < end:
+                time.sleep(0.05)  # until init has reaped it; JACK refuses the name until then
 
 
 def left_behind(environment: Sequence[bytes], name: str) -> bool:
