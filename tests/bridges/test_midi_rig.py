@@ -94,6 +94,18 @@ def test_a_controller_that_is_pulled_out_and_put_in_again(jack: JackServer) -> N
     assert sum("has gone; it is opened when it comes back" in line for line in got["lines"]) == 2, got["lines"]
 
 
+def test_a_sound_server_that_ends_and_comes_back(jack: JackServer) -> None:
+    bridge = start(jack, "midi_jack_probe.py")
+    jack.wait_port(":SoundForge")
+    jack.kill()
+    jack.stop()
+    time.sleep(1.0)  # the bridge looks meanwhile
+    jack.start()
+    jack.wait_port(":SoundForge")
+    assert finish(bridge)["lines"] == [
+        "the MIDI ports have gone with their sound server; they are opened when it is back"]
+
+
 def test_somebody_elses_sender(jack: JackServer) -> None:
     """`jack_midiseq` plays notes in a loop: 36 for the hold, 48 for a pad."""
     bridge = start(jack, "midi_jack_probe.py")

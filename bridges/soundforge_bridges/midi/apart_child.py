@@ -20,6 +20,7 @@ from soundforge import DeviceError
 from soundforge_bridges.midi.ports import TROUBLE, MidiSystem
 
 MOST_WAITING = 4096
+SERVER_GONE = 3
 LEAVE_SECONDS = 3.0  # then it ends without a word: whoever would wait for it stands still anyhow
 
 
@@ -100,6 +101,21 @@ class _Child:
             return  # the control process is gone; the main thread hears of it too
 
 
+def end_with_server() -> Any:
+    """A client that ends this process when its JACK server goes: python-rtmidi notices nothing, and goes on listing the
+    ports of a server that is no more. None without the JACK-Client package, then nobody notices."""
+    try:
+        import jack
+    except (ImportError, OSError):  # OSError: the package without JACK's library
+        return None
+    try:
+        client = jack.Client("SoundForge-watch", no_start_server=True)
+    except jack.JackError:
+        return None
+    client.set_shutdown_callback(lambda status, reason: os._exit(SERVER_GONE))
+    return client
+
+
 def serve_midi(pipe: Connection, backend: str) -> None:
     """The process: obey until the other side is gone, then take leave."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # told to end with all others, it ends after them, as audio does
@@ -110,11 +126,14 @@ def serve_midi(pipe: Connection, backend: str) -> None:
     except DeviceError as error:
         pipe.send(("error", str(error)))
         return
+    watch = end_with_server()
     child = _Child(pipe, system)
     with contextlib.suppress(EOFError, OSError):  # the control process is gone
         while (request := pipe.recv())[0] != "shut_down":
             child.obey(*request)
     with Path(os.devnull).open("w") as nowhere:
         faulthandler.dump_traceback_later(LEAVE_SECONDS, exit=True, file=nowhere)
+        if watch is not None:
+            watch.close()
         child.leave()
         faulthandler.cancel_dump_traceback_later()

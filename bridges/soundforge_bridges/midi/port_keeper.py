@@ -47,6 +47,7 @@ class PortKeeper:
         self._on_midi, self._changed, self._input_gone, self._report = on_midi, changed, input_gone, report
         self._worker: ThreadPoolExecutor | None = None
         self._told: set[str] = set()
+        self._was_there = False
         self.system: System | None = None
         self.open_inputs: dict[str, Port] = {}
         """By the name that was asked for: the full name and the port."""
@@ -56,7 +57,9 @@ class PortKeeper:
     @property
     def pause_seconds(self) -> float:
         """Until the next look. Asking for a system that is not there makes some drivers print a line each time."""
-        return LOOK_SECONDS if self.system else LOOK_FOR_SYSTEM_SECONDS
+        if self.system or self._was_there:
+            return LOOK_SECONDS
+        return LOOK_FOR_SYSTEM_SECONDS
 
     def start(self) -> None:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="soundforge-midi")
@@ -86,6 +89,8 @@ class PortKeeper:
                 await self._forget_system(self.system)
             if self.system is None:
                 self.system = await self.ask(self._make_system)
+                self._was_there = True
+                self.over("gone")
             await self._look_at_inputs(self.system)
             if self._wanted:
                 names = await self.ask(self.system.outputs)
@@ -102,6 +107,8 @@ class PortKeeper:
     async def _forget_system(self, system: System) -> None:
         """Its process has ended, and all ports with it; they are opened again by a new one."""
         self.system = None
+        if self.open_inputs or self.outputs:
+            self.tell("gone", "the MIDI ports have gone with their sound server; they are opened when it is back")
         if self.open_inputs:
             self.open_inputs = {}
             self._input_gone()
