@@ -16,6 +16,7 @@ from soundforge.library import Library
 from soundforge.live.audio_client import AudioClient
 from soundforge.live.audio_protocol import AudioSetup, DeviceOpened, Happened
 from soundforge.live.engine_client import EngineClient
+from soundforge.live.engine_protocol import JobFinished
 from soundforge.live.latency import DeviceReport, LatencyOf, device_report, reported
 from soundforge.live.library_watch import LibraryWatch
 from soundforge.live.session_clips import ClipPart
@@ -83,7 +84,7 @@ class Session:
         """Start audio and engine; returns when a device (or its stand-in) runs. The model still loads then."""
         audio = asyncio.create_task(self.audio.start())
         await asyncio.sleep(0)  # its process is begun first: it is the quicker one, and the one that is waited for
-        await self.engine.start(self._model.on_engine)
+        await self.engine.start(self._from_engine)
         await audio
         self._poller = asyncio.create_task(self._poll(), name="session poll")
 
@@ -366,6 +367,15 @@ class Session:
         self._clips.player.stop_all()
 
     # --- what happens elsewhere ---
+
+    def _from_engine(self, event: object) -> None:
+        """At the end the voices may be gone before the engine is: only a clip that is complete is still kept then."""
+        if not self._stopped:
+            self._model.on_engine(event)
+        elif isinstance(event, JobFinished):
+            job = self._jobs.runner.book.find(event.job)
+            if job is not None and not job.failure:
+                self._jobs.save(job, event)
 
     def _slept(self, seconds: float) -> None:
         self.notice("warning", f"the machine slept, or stood still, for {seconds:.1f} s; the music goes on from where "

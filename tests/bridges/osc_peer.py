@@ -74,11 +74,12 @@ class Client:
             return str(self.until("/soundforge/status", 0.5)[1][0])
         return ""
 
-    def drain(self) -> list[Heard]:
+    def drain(self, quiet_seconds: float = 0.1) -> list[Heard]:
+        """What has come, and comes until nothing did for so long."""
         heard = []
         with contextlib.suppress(TimeoutError):
             while True:
-                heard.append(self.receive(0.1))
+                heard.append(self.receive(quiet_seconds))
         return heard
 
     def pings(self, count: int, wait: float) -> list[float]:

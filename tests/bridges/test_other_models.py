@@ -29,7 +29,7 @@ class Talk:
 
     def ask(self, address: str, *values: Any, reply: str = "", seconds: float = 10.0) -> Heard:
         """Send and wait for the reply; an error instead of it fails the test at once."""
-        self.client.drain()
+        self.client.drain(0.02)
         self.client.send(address, *values)
         return self.wait(reply or address, seconds)
 

@@ -31,7 +31,7 @@ class Talk:
         found = find(address)
         assert found is not None
         self.used.add(found[0].address)
-        self.client.drain()
+        self.client.drain(0.02)
         self.client.send(address, *values)
         end = time.monotonic() + seconds
         while True:

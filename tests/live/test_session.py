@@ -14,6 +14,7 @@ from session_kit import RATE, off_grid, running, tone_power, write_loop
 
 from soundforge.errors import AudioError, ConditionError, LibraryError, QueueFullError, RequestError
 from soundforge.live import session_capture
+from soundforge.live.engine_protocol import CancelJob
 from soundforge.testing.tone_engine import AMPLITUDE, tone_hz
 
 
@@ -486,5 +487,24 @@ def test_silence_stops_the_sound_and_no_job(tmp_path: Path) -> None:
             await rig.until(lambda: rig.jobs("done"))
             assert rig.jobs("done")[0].seconds == 3.0
             await rig.until(lambda: session.status().state == "ready")
+
+    asyncio.run(main())
+
+
+def test_what_the_engine_says_after_the_end_meets_no_voice(tmp_path: Path) -> None:
+    """The audio process may be gone first, and its rings with it."""
+    async def main() -> None:
+        async with running(tmp_path, rtf=3.0) as rig:
+            session = rig.session
+            session.set_param("quantum", 0)
+            session.generate(seconds=20.0, job="long")
+            await rig.until(lambda: rig.jobs("playing"))
+            told: list[object] = []
+            asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context))
+            await session.audio.stop()
+            session.engine.send(CancelJob("long"))
+            await session.stop()
+            await asyncio.sleep(0.05)
+            assert told == []
 
     asyncio.run(main())
