@@ -26,6 +26,9 @@ from training.lm_model import StarterLm
 WEIGHTS = Path(__file__).parent.parent / "plugins" / "soundforge_plugins" / "starter" / "weights"
 VERSION = "0.2.0"
 WINDOW_FRAMES = 450
+GUIDANCE = {"text": 3.0, "chroma": 2.0}
+"""Weights of guidance where a request states none. The transport, whose beat is guided with everything else, would
+drown them: see the model card for what they are worth."""
 
 
 def _half(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -43,9 +46,10 @@ def lm_tensors(model: StarterLm) -> dict[str, Tensor]:
     return tensors
 
 
-def _slot(name: str, conditioner: str, width: int, per_frame: bool = False, guided: bool = True) -> dict[str, Any]:
+def _slot(name: str, conditioner: str, width: int, per_frame: bool = False, **options: Any) -> dict[str, Any]:
     rate = 50.0 if per_frame else None
-    options = {} if guided else {"guided": False}
+    if name in GUIDANCE:
+        options["weight"] = GUIDANCE[name]
     return {
         "name": name, "conditioner": conditioner, "width": width, "fuse": "sum", "frame_rate_hz": rate,
         "options": options,
@@ -67,8 +71,8 @@ def configuration(codec: StarterCodecNet, model: StarterLm, defaults: dict[str, 
         "window_seconds": WINDOW_FRAMES / 50.0,
         "stride_seconds": WINDOW_FRAMES / 100.0,
         "slots": [
-            _slot("text", "starter_text", sizes.text_width + TRANSPORT_WIDTH + CHROMA_WIDTH, per_frame=True)
-            | {"options": {"with": ["chroma"]}},
+            _slot("text", "starter_text", sizes.text_width + TRANSPORT_WIDTH + CHROMA_WIDTH, per_frame=True,
+                  **{"with": ["chroma"]}),
             _slot("transport", "transport", TRANSPORT_WIDTH, per_frame=True),
             _slot("chroma", "starter_chroma", CHROMA_WIDTH, per_frame=True),
             _slot("style", "starter_style", 2 * sizes.latent_width),

@@ -12,6 +12,7 @@ from soundforge.engine.blending import PreparedBlend, blend
 from soundforge.engine.guidance import Sources
 from soundforge.errors import ConditionError
 from soundforge.interfaces import Condition, ConditionContext, Conditioner, Projection, Slot
+from soundforge.requests import SamplingParams
 
 Part = tuple[str, tuple[Sources, ...], str]
 """A slot's name, rows, and "" or which end of a blend ("a", "b")."""
@@ -71,6 +72,18 @@ class PreparedConditions:
     def unguided(self) -> Sources:
         """Slots that stay on in the null row: their option `guided` is False."""
         return frozenset(slot.name for slot in self.slots if not slot.options.get("guided", True))
+
+    def usual_weights(self, sampling: SamplingParams) -> dict[str, float]:
+        """Guidance weights that the model brings for its slots (their option `weight`), for what a request leaves open.
+
+        None where guidance is off, which shall cost no row, and none for the text beside a stated `cfg_beta`.
+        """
+        if sampling.cfg == 1.0:
+            return {}
+        weights = {slot.name: float(slot.options["weight"]) for slot in self.slots if "weight" in slot.options}
+        if sampling.cfg_beta is not None:
+            weights.pop("text", None)
+        return weights
 
     def encode(self, rows: Sequence[Sources]) -> dict[str, Condition]:
         """Features by slot name, each with `len(rows) * batch_size` rows: all items of row 0, then of row 1, ..."""

@@ -274,7 +274,7 @@ class Window:
 
     def _make_plan(self) -> GuidancePlan:
         names = [slot.name for slot in self.conditions.slots]
-        weights = self.conditions.by_slot(self.weights)
+        weights = self.conditions.usual_weights(self.sampling) | self.conditions.by_slot(self.weights)
         return plan_guidance(self.conditions.active, self.sampling, weights, names, self.conditions.unguided)
 
     def _fuse(self, rows: tuple[int, ...]) -> FusedInputs:

@@ -29,7 +29,8 @@ class Slot:
         fuse: how the projected features enter the network. `cross`: attended to; `prepend`: put before the
             tokens; `sum`: added to the token embeddings frame by frame; `concat`: beside them.
         frame_rate_hz: rate of the features when there is one value per frame (always for `sum`), else None.
-        options: what the checkpoint says about the conditioner (chroma window, eval_q, maximum length, ...).
+        options: what the checkpoint says about the conditioner (chroma window, eval_q, maximum length, ...), and about
+            its guidance: `guided` (False = also on in the null row), `weight` (where a request states none).
         source_name: the checkpoint's own name for it ("description", "self_wav").
     """
 

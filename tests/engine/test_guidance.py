@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from soundforge.engine.guidance import plan_guidance
+from soundforge.engine.prepared_conditions import PreparedConditions
 from soundforge.errors import ConditionError, RequestError
+from soundforge.interfaces import Slot
 from soundforge.requests import SamplingParams
 
 KNOWN = ("text", "style", "pulse")
@@ -85,6 +87,14 @@ def test_unguided_slots_stay_on_in_the_null_row() -> None:
     plan = plan_guidance({"text", "pulse"}, SamplingParams(), {}, KNOWN, unguided={"pulse"})
     assert plan.rows == (frozenset({"text", "pulse"}), frozenset({"pulse"}))
     assert len(plan_guidance({"pulse"}, SamplingParams(), {}, KNOWN, unguided={"pulse"}).rows) == 1
+
+
+def test_a_model_may_bring_weights_for_what_a_request_leaves_open() -> None:
+    slots = (Slot("text", "any", 4, "sum", options={"weight": 2.5}), Slot("pulse", "any", 4, "sum"))
+    prepared = PreparedConditions(slots=slots, conditioners={}, values={}, contexts={})
+    assert prepared.usual_weights(SamplingParams()) == {"text": 2.5}
+    assert prepared.usual_weights(SamplingParams(cfg=1.0)) == {}, "guidance that is off costs no row"
+    assert prepared.usual_weights(SamplingParams(cfg_beta=4.0)) == {}, "the two mean the same"
 
 
 def test_a_weight_for_an_unknown_slot_lists_the_choices() -> None:
