@@ -24,7 +24,7 @@ from training.lm import load_lm
 from training.lm_model import StarterLm
 
 WEIGHTS = Path(__file__).parent.parent / "plugins" / "soundforge_plugins" / "starter" / "weights"
-VERSION = "0.2.0"
+VERSION = "0.2.1"
 WINDOW_FRAMES = 450
 GUIDANCE = {"text": 3.0, "chroma": 2.0}
 """Weights of guidance where a request states none. The transport, whose beat is guided with everything else, would

@@ -14,6 +14,9 @@ from soundforge.errors import ConditionError
 from soundforge.interfaces import Condition, ConditionContext, Conditioner, Projection, Slot
 from soundforge.requests import SamplingParams
 
+_REST = ".unweighted"
+"""Marks a source: what values of the slot say besides what a weight of the slot is about."""
+
 Part = tuple[str, tuple[Sources, ...], str]
 """A slot's name, rows, and "" or which end of a blend ("a", "b")."""
 
@@ -54,8 +57,10 @@ class PreparedConditions:
 
     @property
     def active(self) -> Sources:
-        """Slots that at least one item has a value for."""
-        return frozenset(name for name, values in self.values.items() if any(v is not None for v in values))
+        """Slots that at least one item has a value for; where a value says more than a weight is about, that too."""
+        slots = {name for name, values in self.values.items() if any(v is not None for v in values)}
+        rests = {name + _REST for name in slots if any(_unweighted(value) is not None for value in self.values[name])}
+        return frozenset(slots | rests)
 
     @property
     def laid_out_in_time(self) -> bool:
@@ -89,7 +94,7 @@ class PreparedConditions:
         """Features by slot name, each with `len(rows) * batch_size` rows: all items of row 0, then of row 1, ..."""
         out: dict[str, Condition] = {}
         for slot in self.slots:
-            prepared = [value if slot.name in row else None for row in rows for value in self.values[slot.name]]
+            prepared = [_in_row(value, slot.name, row) for row in rows for value in self.values[slot.name]]
             amounts = torch.tensor([value.amount if isinstance(value, PreparedBlend) else 0.0 for value in prepared])
             if not bool((amounts > 0).any()):
                 out[slot.name] = self._end(slot, rows, prepared, "a")
@@ -128,3 +133,15 @@ class PreparedConditions:
                 raise ConditionError(f"guidance came for {name!r}, expected one of the model's slots: "
                                      f"{', '.join(sorted(slots)) or 'it has none'}")
         return {slots[name]: weight for name, weight in weights.items() if name in slots}
+
+
+def _unweighted(value: Any) -> Any:
+    """What a prepared value says besides its own: the beat of a text. It stays in rows that the value's slot leaves."""
+    return getattr(value, "unweighted", None)
+
+
+def _in_row(value: Any, slot: str, row: Sources) -> Any:
+    """The value of a slot in a row of guidance: whole, without its own part, or none."""
+    if slot in row:
+        return value
+    return _unweighted(value) if slot + _REST in row else None

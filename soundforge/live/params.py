@@ -98,7 +98,8 @@ def find_param(name: str) -> Param:
         return PARAMS[name]
     condition = name.removeprefix(GUIDANCE)
     if condition != name and condition.replace("_", "").isalnum() and len(condition) <= 64:
-        return Param(name, "number", 1.0, -100.0, 100.0, f"weight of {condition} relative to 1", live=True)
+        return Param(name, "number", 1.0, -100.0, 100.0, f"weight of {condition} relative to 1; "
+                     "until it is set the model's own (the starter: text 3, chroma 2)", live=True)
     raise RequestError(f"param came as {name[:80]!r}, expected one of {', '.join(PARAMS)}, {GUIDANCE}NAME")
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import pytest
 import torch
 
 from soundforge.engine.guidance import plan_guidance
 from soundforge.engine.prepared_conditions import PreparedConditions
 from soundforge.errors import ConditionError, RequestError
-from soundforge.interfaces import Slot
+from soundforge.interfaces import Condition, ConditionContext, Slot
 from soundforge.requests import SamplingParams
 
 KNOWN = ("text", "style", "pulse")
@@ -95,6 +98,39 @@ def test_a_model_may_bring_weights_for_what_a_request_leaves_open() -> None:
     assert prepared.usual_weights(SamplingParams()) == {"text": 2.5}
     assert prepared.usual_weights(SamplingParams(cfg=1.0)) == {}, "guidance that is off costs no row"
     assert prepared.usual_weights(SamplingParams(cfg_beta=4.0)) == {}, "the two mean the same"
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A prepared value that says more than its weight is about."""
+
+    words: str
+    unweighted: str
+
+
+class Remembers:
+    """A conditioner that keeps what it was to encode."""
+
+    def __init__(self) -> None:
+        self.seen: list[object] = []
+
+    def encode(self, prepared: Sequence[object], context: ConditionContext) -> Condition:
+        self.seen = list(prepared)
+        return Condition(torch.zeros(len(prepared), 1, 4), torch.ones(len(prepared), 1, dtype=torch.bool))
+
+
+def test_the_row_without_a_text_keeps_what_its_weight_is_not_about() -> None:
+    conditioner, value = Remembers(), Sentence("techno", "120 bpm")
+    context = ConditionContext(sample_rate=32_000, frame_rate_hz=50.0, n_frames=4)
+    prepared = PreparedConditions(slots=(Slot("text", "any", 4, "cross", options={"weight": 3.0}),),
+                                  conditioners={"text": conditioner},  # type: ignore[dict-item]
+                                  values={"text": [value]}, contexts={"text": context})
+    sampling = SamplingParams()
+    plan = plan_guidance(prepared.active, sampling, prepared.usual_weights(sampling), ["text"])
+    prepared.encode(plan.rows)
+    assert conditioner.seen[0] is value
+    assert conditioner.seen[plan.corrections[0][0]] == "120 bpm"
+    assert plan.null_row is not None and conditioner.seen[plan.null_row] is None
 
 
 def test_a_weight_for_an_unknown_slot_lists_the_choices() -> None:

@@ -24,6 +24,11 @@ class Description:
     bpm: float | None
     key: tuple[int, str] | None
 
+    @property
+    def unweighted(self) -> Description | None:
+        """The tempo and the key alone: a weight of the text is one of its words."""
+        return None if self.bpm is None and self.key is None else Description([], self.bpm, self.key)
+
 
 class StarterText:
     """Text to one vector for all frames, with the beat of a tempo and the chroma of a key that only the text sets."""
