@@ -135,8 +135,10 @@ def untrained_folder(maker: Maker, folder: Path) -> Path:
     fresh = LanguageModel(maker.runtime.decoder.lm.config)
     fresh.heads.get_parameter("weight").data.mul_(0.1)
     tensors = {f"lm.{name}": value.contiguous() for name, value in fresh.state_dict().items()}
+    width = {slot["name"]: int(slot["width"]) for slot in config["slots"]}
     for slot in config["slots"]:
-        tensors[f"slots.{slot['name']}.weight"] = torch.randn(fresh.config.d_model, slot["width"]) * 0.05
+        own = width[slot["name"]] - sum(width[other] for other in slot["options"].get("with", ()))
+        tensors[f"slots.{slot['name']}.weight"] = torch.randn(fresh.config.d_model, own) * 0.05
     save_file(tensors, folder / "lm.safetensors")
     return folder
 
