@@ -48,7 +48,7 @@ def test_no_command_shows_the_help_and_is_wrong_usage(run: Any) -> None:
     ("render hi -o {}/a.mp3", "expected a name that ends in .wav"),
     ("render hi -o {}", "expected a name that ends in .wav"),
     ("render hi -o {}/a.wav --seconds 3 --bars 2 --bpm 100", "--seconds and --bars were both given"),
-    ("render hi -o {}/a.wav --bars 2", "bars came without bpm"),
+    ("render hi -o {}/a.wav --bars 2", "--bars was given without a tempo; add --bpm"),
     ("render hi -o {}/a.wav --seconds 0", "--seconds came as 0, expected more than 0"),
     ("render hi -o {}/a.wav --seconds nan", "--seconds came as nan"),
     ("render hi -o {}/a.wav --seconds 1e9", "seconds came as 1e+09, expected 0 to 3600"),
