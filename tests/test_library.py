@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import random
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +20,7 @@ import soundfile
 from soundforge import Clip, LibraryError, Waveform
 from soundforge.library import Library
 from soundforge.take import Take
-from soundforge.wav_file import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, remove_leftovers
+from soundforge.wav_file import TEMPORARY_PREFIX, remove_leftovers
 
 RATE = 8_000
 
@@ -182,51 +186,61 @@ while True:
 """
 
 
-@pytest.mark.slow
-def test_kill_in_the_middle_of_a_write(tmp_path: Path) -> None:
-    """SIGKILL at a moment when a temporary file stands there: nothing under a final name may ever be half."""
-    caught_writing = 0
-    for attempt in range(30):
-        if caught_writing == 2:
-            break
-        process = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE)
-        assert process.stdout is not None and process.stdout.readline().strip() == b"ready"
-        deadline = time.monotonic() + 20
-        clips = tmp_path / "clips"
-        while time.monotonic() < deadline:
-            parts = [p for p in clips.iterdir() if p.suffix == TEMPORARY_SUFFIX]
-            if len(list(clips.glob("*.wav"))) > attempt and parts:
-                break
-        process.kill()
-        process.wait()
-        process.stdout.close()
-        caught_writing += any(p.suffix == TEMPORARY_SUFFIX for p in clips.iterdir())
-        library = Library(tmp_path)
-        assert library.problems == []
-        assert not list(tmp_path.rglob(f"{TEMPORARY_PREFIX}*")), "leftovers are removed"
-        for entry in library.list("clip"):
-            samples = library.load_clip(entry.id).waveform
-            assert samples.shape == (2, 400_000) and len(np.unique(samples)) == 1
-        assert library.used_bytes == sum(p.stat().st_size for p in clips.iterdir())
-    assert caught_writing >= 1, "the test must have hit a write at least once"
+def stop_in_the_middle(writer: subprocess.Popen[bytes], clips: Path) -> list[Path]:
+    """Stops the writer at random moments until one is in the middle of a write: what it was writing then.
+
+    A process that was seen writing may be done by the time that a signal reaches it. A stopped one stays there.
+    """
+    rng = random.Random(0)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        writer.send_signal(signal.SIGSTOP)
+        os.waitpid(writer.pid, os.WUNTRACED)
+        if parts := [part for part in clips.glob(f"{TEMPORARY_PREFIX}*") if part.stat().st_size]:
+            return parts
+        writer.send_signal(signal.SIGCONT)
+        time.sleep(rng.uniform(0.0005, 0.02))
+    raise AssertionError("the writer was never caught in the middle of a write")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="SIGSTOP is POSIX")
-def test_a_living_writer_keeps_its_file(tmp_path: Path) -> None:
-    process = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE)
-    assert process.stdout is not None and process.stdout.readline()
+@contextmanager
+def writing(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that saves clips without end; killed with SIGKILL at the end of the block."""
+    process = subprocess.Popen([sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE)
+    assert process.stdout is not None and process.stdout.readline().strip() == b"ready"
     try:
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            process.send_signal(signal.SIGSTOP)
-            parts = [p for p in (tmp_path / "clips").glob(f"{TEMPORARY_PREFIX}*") if p.stat().st_size]
-            if parts:
-                break
-            process.send_signal(signal.SIGCONT)
-            time.sleep(0.002)
-        assert parts and remove_leftovers(tmp_path / "clips") == [] and parts[0].exists()
+        yield process
     finally:
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGSTOP is POSIX")
+def test_kill_in_the_middle_of_a_write(tmp_path: Path) -> None:
+    """SIGKILL at a moment when a temporary file stands there: nothing under a final name may ever be half."""
+    clips = tmp_path / "clips"
+    for attempt in range(3):
+        with writing(tmp_path) as process:
+            deadline = time.monotonic() + 20
+            while len(list(clips.glob("*.wav"))) <= attempt and time.monotonic() < deadline:
+                time.sleep(0.002)
+            parts = stop_in_the_middle(process, clips)
+        assert all(part.exists() for part in parts)
+        library = Library(tmp_path)
+        assert library.problems == []
+        assert not list(tmp_path.rglob(f"{TEMPORARY_PREFIX}*")), "leftovers are removed"
+        assert len(library.list("clip")) > attempt
+        for entry in library.list("clip"):
+            samples = library.load_clip(entry.id).waveform
+            assert samples.shape == (2, 400_000) and len(np.unique(samples)) == 1
+        assert library.used_bytes == sum(p.stat().st_size for p in clips.iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGSTOP is POSIX")
+def test_a_living_writer_keeps_its_file(tmp_path: Path) -> None:
+    with writing(tmp_path) as process:
+        parts = stop_in_the_middle(process, tmp_path / "clips")
+        assert remove_leftovers(tmp_path / "clips") == [] and parts[0].exists()
     assert remove_leftovers(tmp_path / "clips") == parts
