@@ -9,18 +9,20 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from soundforge.audio import Samples, Waveform, match_gain
+from soundforge.audio import Samples, Waveform
 from soundforge.engine.generate import Generation, Progress
 from soundforge.engine.level_hold import LevelHold
 from soundforge.engine.model import LanguageModelRuntime
 from soundforge.engine.render import new_length
+from soundforge.engine.splice_match import COMPARED_SECONDS, SpliceMatch
 from soundforge.engine.stream import AudioStream, stream_generation
 from soundforge.engine.window import Window
 from soundforge.interfaces import CodecStream, GeneratedChunk
 from soundforge.requests import CancelToken, GenerateRequest
 
-TAIL_SECONDS = 1.0
-"""How much of a capture's end is kept as sound, own and decoded, for level and crossfade."""
+TAIL_SECONDS = COMPARED_SECONDS + 0.1
+"""How much of a capture's end is kept as sound, own and decoded, for level, colour and crossfade."""
+MOST_LEAD_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,11 @@ class PromptSnapshot:
         n = min(self.decoded_samples - start, self.decoded.shape[1])
         return self.decoded[:, self.decoded.shape[1] - n:] if n > 0 else self.decoded[:, :0]
 
-    def splice_gain(self) -> float:
-        """What brings the codec's level to the capture's own over the last second of both, within 3 dB."""
+    def splice_match(self) -> SpliceMatch:
+        """What brings the codec's sound to the capture's own, from the end of both."""
         behind = self.n_samples - self.decoded_samples  # samples of the capture that are not decoded yet
         own = self.own[:, :self.own.shape[1] - behind] if behind else self.own
-        n = min(own.shape[1], self.decoded.shape[1])
-        return match_gain(own[:, own.shape[1] - n:], self.decoded[:, self.decoded.shape[1] - n:], 3.0) if n else 1.0
+        return SpliceMatch.of(own, self.decoded, self.runtime.codec.sample_rate)
 
 
 class LiveContinuation:
@@ -90,8 +91,8 @@ class LiveContinuation:
         request = replace(request, window_seconds=base.window_seconds, stride_seconds=base.stride_seconds)
         self.request = request
         self.changes: list[dict[str, Any]] = []
-        self.gain = prompt.splice_gain()
-        self.lead_samples = min(max(lead_samples, 0), prompt.n_samples, round(TAIL_SECONDS * codec.sample_rate) // 2)
+        self.match = prompt.splice_match()
+        self.lead_samples = min(max(lead_samples, 0), prompt.n_samples, round(MOST_LEAD_SECONDS * codec.sample_rate))
         known_samples = prompt.n_frames * codec.hop_length
         overlap = prompt.n_samples - known_samples
         length = new_length(request, codec)
@@ -111,6 +112,7 @@ class LiveContinuation:
         start = prompt.n_samples - self.lead_samples
         self._first_sample = max(0, start - known_samples)
         self._before: Samples | None = prompt.decoded_from(start)
+        self._matched = self.match.stream(prompt.decoded[:, :prompt.decoded.shape[1] - self._before.shape[1]])
         self._audio = AudioStream(prompt.stream, max(0, start - prompt.decoded_samples))
         self._codes: list[Any] = []
         self.prompt_codes = prompt.codes[0].clone()
@@ -121,12 +123,15 @@ class LiveContinuation:
         piece, self._before = self._before, None
         if piece is not None and piece.shape[-1]:
             left = None if left is None else left - piece.shape[-1]
-            yield GeneratedChunk(piece * np.float32(self.gain))
+            yield GeneratedChunk(self._matched.apply(piece))
         for chunks in stream_generation(self._generation, self._audio, n_samples=left, level=self._level,
                                         first_sample=self._first_sample):
+            for dropped in self._audio.dropped:
+                self._matched.skip(dropped[0].cpu().float().numpy())
+            self._audio.dropped.clear()
             if chunks[0].codes is not None:
                 self._codes.append(chunks[0].codes)
-            yield replace(chunks[0], samples=chunks[0].samples * np.float32(self.gain))
+            yield replace(chunks[0], samples=self._matched.apply(chunks[0].samples))
 
     @property
     def codes(self) -> Any:

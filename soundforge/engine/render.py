@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from soundforge.audio import Samples, match_gain, splice
+from soundforge.audio import Samples, splice
 from soundforge.clip import Clip
 from soundforge.engine.generate import Generation, Progress
 from soundforge.engine.level_hold import LevelHold
 from soundforge.engine.model import LanguageModelRuntime
 from soundforge.engine.prompt import Prompt
+from soundforge.engine.splice_match import SpliceMatch
 from soundforge.engine.stream import to_samples
 from soundforge.errors import RequestError
 from soundforge.interfaces import Codec
@@ -26,10 +27,6 @@ from soundforge.version import __version__
 
 FindDecoder = Callable[[str], OtherDecoder]
 """A registered decoder by name, for this model's codec."""
-
-MATCH_SECONDS = 1.0
-"""How much of the prompt's end its level is compared over at a splice."""
-
 
 @dataclass(frozen=True)
 class NewLength:
@@ -132,8 +129,9 @@ def _clip(runtime: LanguageModelRuntime, request: GenerateRequest, decoded: Samp
         info["prompt"] = describe_value(prompt.source) if prompt.audio is not None else {"codes": True}
         info["prompt_frames"] = int(prompt.codes.shape[-1])
     if prompt is not None and request.splice and not request.only_new and prompt.audio is not None:
-        samples, info["splice_gain"] = join(prompt.audio.samples, decoded[:, :end], start,
-                                            round(request.crossfade_ms / 1000 * codec.sample_rate), codec.sample_rate)
+        overlap = round(request.crossfade_ms / 1000 * codec.sample_rate)
+        samples, match = join(prompt.audio.samples, decoded[:, :end], start, overlap, codec.sample_rate)
+        info |= {"splice_gain": match.gain, "splice_colour_db": match.colour_db}
         start = prompt.audio.n_samples
     else:
         samples = decoded[:, start if request.only_new else 0:end]
@@ -145,8 +143,8 @@ def _clip(runtime: LanguageModelRuntime, request: GenerateRequest, decoded: Samp
                 bpm=request.bpm, beats_per_bar=request.beats_per_bar, info=info)
 
 
-def join(own: Samples, decoded: Samples, start: int, overlap: int, sample_rate: int) -> tuple[Samples, float]:
-    """The prompt's own samples, a crossfade, and the continuation at the prompt's level.
+def join(own: Samples, decoded: Samples, start: int, overlap: int, sample_rate: int) -> tuple[Samples, SpliceMatch]:
+    """The prompt's own samples, a crossfade, and the continuation at the prompt's level and in its colour.
 
     Args:
         own: the prompt as it came, `[C, a]`.
@@ -154,10 +152,8 @@ def join(own: Samples, decoded: Samples, start: int, overlap: int, sample_rate: 
         overlap: samples of the crossfade, all of them before the seam.
 
     Returns:
-        `[C, a + n - start]` and the linear gain that the continuation got.
+        `[C, a + n - start]` and how the continuation was matched.
     """
-    heard = min(start, own.shape[-1], round(MATCH_SECONDS * sample_rate))
-    # A codec gives a prompt back at nearly its level; what is lost is put right, within 3 dB.
-    gain = match_gain(own[:, own.shape[-1] - heard:], decoded[:, start - heard:start], limit_db=3.0)
-    overlap = min(overlap, start)
-    return splice(own, np.asarray(decoded[:, start - overlap:] * np.float32(gain), dtype=np.float32), overlap), gain
+    match = SpliceMatch.of(own, decoded[:, :start], sample_rate)
+    begin = start - min(overlap, start)
+    return splice(own, match.applied(decoded[:, begin:], decoded[:, :begin]), start - begin), match

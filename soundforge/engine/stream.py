@@ -27,12 +27,13 @@ class AudioStream:
     Args:
         stream: fresh, or one that has decoded the prompt already.
         skip_samples: samples per channel to be dropped before the first one handed out (the prompt's, which the
-            decoder needs as context).
+            decoder needs as context); `dropped` has them.
     """
 
     def __init__(self, stream: CodecStream, skip_samples: int = 0) -> None:
         self._stream = stream
         self._skip = skip_samples
+        self.dropped: list[Tensor] = []
         self._waiting: list[Tensor] = []
         self._n_waiting = 0
         self._wanted = FIRST_FRAMES
@@ -62,6 +63,8 @@ class AudioStream:
     def _drop(self, samples: Tensor) -> Tensor:
         dropped = min(self._skip, samples.shape[-1])
         self._skip -= dropped
+        if dropped:
+            self.dropped.append(samples[..., :dropped])
         return samples[..., dropped:]
 
 

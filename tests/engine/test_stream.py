@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import soundforge as sf
 from soundforge.engine.live_prompt import LivePrompt
@@ -109,7 +110,9 @@ class TestLivePrompt:
         live = joined(run)
         clip = engine.extend(wave, "a b", seconds=0.5, seed=9, only_new=True)
         assert np.array_equal(run.codes, clip.codes)
-        np.testing.assert_allclose(live, clip.waveform * np.float32(run.gain), atol=2e-5)
+        decoded = engine.codec.decode(prompt.codes[None]).numpy()[0]
+        np.testing.assert_allclose(live, run.match.applied(clip.waveform, decoded), atol=2e-5)
+        assert len(run.match.taps) > 1 and run.match.colour_db > 0.0
 
     @pytest.mark.parametrize("causal", [True, False])
     @pytest.mark.parametrize("lead", [0, 50, 400])
@@ -125,7 +128,19 @@ class TestLivePrompt:
         prompt = self.fed(engine, wave, 160)
         run = prompt.continue_(GenerateRequest(seconds=0.2, seed=1), lead_samples=300)
         decoded = engine.codec.decode(prompt.codes[None]).numpy()[0]
-        np.testing.assert_allclose(joined(run)[:, :300], decoded[:, -300:] * np.float32(run.gain), atol=2e-5)
+        np.testing.assert_allclose(joined(run)[:, :300], run.match.applied(decoded)[:, -300:], atol=2e-5)
+
+    @pytest.mark.parametrize("lead", [0, 40])
+    def test_it_is_matched_as_a_spliced_clip_is(self, lead: int) -> None:
+        # Not whole frames: part of the overlap is generated and dropped, and the filter must have seen it.
+        engine = tiny_engine()
+        prompt = self.fed(engine, tone(1.0123), 333)
+        run = prompt.continue_(GenerateRequest(seconds=0.5, seed=9), lead_samples=lead)
+        live = joined(run)
+        codes = torch.from_numpy(np.concatenate([run.prompt_codes, run.codes], axis=1))[None]
+        whole = run.match.applied(engine.codec.decode(codes).numpy()[0])
+        start = round(1.0123 * SAMPLE_RATE) - lead
+        np.testing.assert_allclose(live, whole[:, start:start + live.shape[1]], atol=2e-5)
 
     def test_many_continuations_of_one_prompt(self) -> None:
         engine = tiny_engine()

@@ -90,6 +90,9 @@ def ablation(maker: Maker, loops: Sequence[Loop]) -> dict[str, dict[str, Figure]
     levelless = [replace(job, conditions={"level": "off"}) for job in jobs]
     made = {"tempo stated": jobs, "without transport": blind, "without level": levelless}
     rows = {name: score(loops, maker.make(part, seconds)[0]) for name, part in made.items()}
+    maker.matched = False
+    rows["without matching at the splice"] = score(loops, maker.make(jobs, seconds)[0])
+    maker.matched = True
     given, maker.sampling = maker.sampling, replace(maker.sampling, cfg=1.0)
     rows["tempo stated, without guidance"] = score(loops, maker.make(jobs, seconds)[0])
     maker.sampling = given

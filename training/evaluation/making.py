@@ -16,6 +16,7 @@ from soundforge.audio import Waveform
 from soundforge.engine.model import LanguageModelRuntime
 from soundforge.engine.prepared_conditions import PreparedConditions
 from soundforge.engine.sampling import UniformStream
+from soundforge.engine.splice_match import SpliceMatch
 from soundforge.engine.window import Window
 from soundforge.interfaces import ConditionContext
 from soundforge.requests import SamplingParams
@@ -48,6 +49,7 @@ class Maker:
         self.codec = model.codec
         defaults = {k: v for k, v in model.parts.defaults.items() if k in SamplingParams.__dataclass_fields__}
         self.sampling = sampling or SamplingParams(**defaults)
+        self.matched = True  # level and colour at the splice, as whoever keeps the prompt's own samples hears it
 
     def codes(self, waves: Sequence[Wave]) -> Tensor:
         """Samples of equal length to codes of the language model ``[B, K, n]``."""
@@ -92,8 +94,16 @@ class Maker:
                 change = total
             window.step()
         codes = window.codes(0, total)
-        samples = self.codec.decode(codes)[:, 0, known * HOP :].numpy()
-        return list(samples), codes[:, :, known:]
+        samples = self.codec.decode(codes).numpy()
+        new = [self._heard(job.prompt, made, known * HOP) for job, made in zip(jobs, samples, strict=True)]
+        return new, codes[:, :, known:]
+
+    def _heard(self, prompt: Wave | None, made: Wave, splice: int) -> Wave:
+        """Of what the codec made, ``[1, n]``, the new samples, as they are heard behind the prompt's own."""
+        if prompt is None or not self.matched:
+            return np.asarray(made[0, splice:])
+        match = SpliceMatch.of(prompt[None], made[:, :splice], RATE)
+        return np.asarray(match.applied(made[:, splice:], made[:, :splice])[0])
 
     def _prepare(self, jobs: Sequence[Job], known: int, total: int) -> PreparedConditions:
         contexts = [
