@@ -198,6 +198,23 @@ def splice(prompt: Samples, continuation: Samples, overlap: int) -> Samples:
     return np.concatenate([prompt[:, :-overlap], faded, continuation[:, overlap:]], axis=-1)
 
 
+SEAM_SECONDS = 0.01
+"""Length of a loop's seam."""
+
+
+def looped(samples: Samples, beyond: Samples) -> Samples:
+    """`samples` `[C, n]` as a loop without a seam: what would have followed its end fades into its beginning.
+
+    Args:
+        beyond: what would have followed, `[C, m]`; so long is the equal-power crossfade (at most n).
+    """
+    m = min(beyond.shape[-1], samples.shape[-1])
+    out = np.array(samples, dtype=np.float32)
+    if m:
+        out[:, :m] = equal_power_crossfade(beyond[:, :m], out[:, :m])
+    return out
+
+
 def match_gain(reference: Samples, candidate: Samples, limit_db: float = 6.0) -> float:
     """Linear gain that brings `candidate`'s RMS to `reference`'s, held within ±`limit_db`.
 

@@ -34,6 +34,8 @@ def refuse_wholes(request: GenerateRequest) -> None:
     if request.decoder is not None:
         raise RequestError(f"decoder came as {request.decoder!r} for a stream, but a decoder of its own needs the "
                            "whole; use generate")
+    if request.loop:
+        raise RequestError("loop came for a stream, but the beginning of a loop depends on its end; use generate")
     if request.processors:
         raise RequestError(f"processors came for a stream ({request.processors[0][0]!r}, ...), but they need the "
                            "whole clip; use generate")
@@ -89,6 +91,7 @@ def _stream_language(model: LanguageModelRuntime, request: GenerateRequest, prom
                             cancel=token, progress=progress, prompt_audio=None if prompt is None else prompt.audio,
                             on_shift=None if level is None else level.on_shift)
     stream, skip = primed_stream(model.codec, codes, 1)
-    pieces = stream_generation(generation, AudioStream(stream, skip), level=level,
+    audio = AudioStream(stream, skip)
+    pieces = stream_generation(generation, audio, level=level,
                                n_samples=None if endless else length.samples)
-    return RunningStream((chunks[0] for chunks in pieces), request, generation)
+    return RunningStream((chunks[0] for chunks in pieces), request, generation, audio)

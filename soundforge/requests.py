@@ -108,6 +108,8 @@ class GenerateRequest:
         text: description; None or "" = unconditional.
         seconds: length of NEW audio; ignored when `bars` is given.
         bars: length of new audio in bars of `beats_per_bar` beats at `bpm`; then `bpm` is needed.
+        loop: `bars` that will be played round and round: what would have followed the last bar line fades into the
+            first 10 ms, so the loop has no seam. For clips without their prompt; streams know no end beforehand.
         bpm: tempo in beats (quarter notes) per minute, or None when it is not known.
         beats_per_bar: beats in a bar.
         seed: None = drawn when the generation starts, and recorded in the clip.
@@ -135,6 +137,7 @@ class GenerateRequest:
     text: str | None = None
     seconds: float | None = None
     bars: float | None = None
+    loop: bool = False
     bpm: float | None = None
     beats_per_bar: int = 4
     seed: int | None = None
@@ -162,6 +165,8 @@ class GenerateRequest:
             check_number("bars", self.bars, 1 / 64, 10_000)
             if self.bpm is None:
                 raise RequestError("bars came without bpm; give bpm=..., or seconds=... instead of bars")
+        if self.loop and self.bars is None:
+            raise RequestError("loop came without bars; give bars=... and bpm=..., or leave loop out")
         if self.seconds is not None:
             check_number("seconds", self.seconds, 0.0, MAX_SECONDS)
         if self.bpm is not None:

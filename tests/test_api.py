@@ -16,6 +16,7 @@ import torch
 
 import soundforge as sf
 from soundforge import api
+from soundforge.audio import equal_power_crossfade
 from soundforge.host import create_host
 from soundforge.interfaces import (
     DecoderDescriptor,
@@ -162,6 +163,34 @@ class TestExtend:
         for splice in (False, True):
             clip = engine.extend(noise(4000), bars=1, bpm=97.3, seed=2, splice=splice)
             assert clip.waveform.shape[1] == 4000 + wanted
+
+    def test_a_loop_goes_round_without_a_seam(self, engine: api.Engine) -> None:
+        ask = {"bars": 1, "bpm": 97.3, "seed": 2}
+        n, seam = round(4 * 60 / 97.3 * SAMPLE_RATE), round(0.01 * SAMPLE_RATE)
+        # Generated further than the loop: so that is what follows its end.
+        longer = engine.generate("a b", seconds=4 * 60 / 97.3 + 0.1, seed=2, bpm=97.3).waveform
+        clip = engine.generate("a b", **ask, loop=True)
+        assert clip.waveform.shape == (1, n) and clip.request.loop
+        np.testing.assert_allclose(clip.waveform[:, seam:], longer[:, seam:n], atol=2e-5)
+        want = equal_power_crossfade(longer[:, n:n + seam], longer[:, :seam])
+        np.testing.assert_allclose(clip.waveform[:, :seam], want, atol=2e-5)
+        after = engine.extend(noise(4000), **ask, loop=True, only_new=True)
+        plain = engine.extend(noise(4000), **ask, only_new=True)
+        assert not np.array_equal(after.waveform[:, :seam], plain.waveform[:, :seam])
+        np.testing.assert_allclose(after.waveform[:, seam:], plain.waveform[:, seam:], atol=2e-5)
+        behind = engine.extend(noise(4000), **ask, loop=True)  # with its prompt it is no loop
+        np.testing.assert_allclose(behind.waveform[:, 4000:], plain.waveform, atol=2e-5)
+        with pytest.raises(sf.RequestError, match="loop came without bars; give bars"):
+            engine.generate("a", seconds=1, loop=True)
+        with pytest.raises(sf.RequestError, match="loop came for a stream"):
+            engine.stream("a", **ask, loop=True)
+
+    def test_what_is_spliced_is_matched_alone_too(self, engine: api.Engine) -> None:
+        wave = sf.Waveform(np.sin(np.arange(12_000) / 4).astype(np.float32) * 0.3, SAMPLE_RATE)
+        whole = engine.extend(wave, seconds=0.5, seed=2, splice=True)
+        alone = engine.extend(wave, seconds=0.5, seed=2, splice=True, only_new=True)
+        assert alone.prompt_samples == 0 and alone.info["splice_colour_db"] > 0.0
+        np.testing.assert_array_equal(alone.waveform, whole.waveform[:, wave.n_samples:])
 
     def test_the_record_names_the_prompt_by_hash(self, engine: api.Engine) -> None:
         import hashlib

@@ -52,7 +52,7 @@ def recipes(maker: Maker) -> dict[str, tuple[str, Callable[[], Wave]]]:
     text = "synthwave, no drums"
     what = f'6 s of a melody (the given lead alone), then "{text}" following it'
     out["09-melody"] = (what, partial(sung, Waveform(melodies(1, first=61_000)[0], RATE), text, 9))
-    bars = partial(made, "house with drums and bass", 10, bars=2, bpm=120.0)
+    bars = partial(made, "house with drums and bass", 10, bars=2, bpm=120.0, loop=True)
     out["10-seamless"] = ("a loop of 2 bars at 120 BPM, played twice", lambda: np.tile(bars(), 2))
     return out
 

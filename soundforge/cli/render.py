@@ -17,7 +17,8 @@ def render(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The WAV to write.")],
     text: Annotated[str | None, typer.Argument(metavar="[TEXT]", help="What it should sound like.")] = None,
     seconds: Annotated[float | None, typer.Option(help="Length of NEW audio in seconds (8).")] = None,
-    bars: Annotated[float | None, typer.Option(help="Length of new audio in bars; needs a tempo.")] = None,
+    bars: Annotated[float | None, typer.Option(
+        help="Length of new audio in bars; needs a tempo. It loops without a seam.")] = None,
     bpm: Annotated[float | None, typer.Option(help="Tempo in beats per minute.")] = None,
     beats_per_bar: Annotated[int, typer.Option(help="Beats in a bar.")] = 4,
     model: ModelOption = None,

@@ -92,6 +92,8 @@ class Order:
             keywords["tags"] = {**keywords["tags"], "model_folder": str(Path(model).resolve())}
         if prompt is not None:
             keywords |= {"splice": True, "only_new": only_new}
+        if bars is not None and (prompt is None or only_new):
+            keywords["loop"] = True
         return Order(model, keywords, text, prompt)
 
 

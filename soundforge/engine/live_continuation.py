@@ -98,7 +98,7 @@ class LiveContinuation:
         length = new_length(request, codec)
         samples = length.samples if length.samples is not None else length.frames * codec.hop_length
         # The overlap is generated on top, so that the new audio has its full length.
-        frames = None if endless else -(-(overlap + samples) // codec.hop_length)
+        frames = None if endless else -(-(overlap + samples + length.beyond) // codec.hop_length)
         self.n_samples = None if endless else samples + self.lead_samples
         self._level = LevelHold(codec) if request.level_hold else None
         self._generation = Generation(
@@ -138,6 +138,12 @@ class LiveContinuation:
         """Codes of the continuation so far, int64 `[K, n]`; its first frame follows the prompt's last known one."""
         empty = np.zeros((self.prompt_codes.shape[0], 0), dtype=np.int64)
         return np.concatenate([empty, *self._codes], axis=-1)
+
+    @property
+    def beyond(self) -> Samples:
+        """At the end: what would have followed the last sample, `[C, n]`, as far as it was made."""
+        made = self._audio.beyond
+        return self._matched.apply(np.concatenate(made, axis=-1)) if made else np.zeros((1, 0), np.float32)
 
     def update(self, **changes: Any) -> None:
         """Change `sampling`, `guidance` or `conditions` from the next step on; see `Generation.update`."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from soundforge.audio import Samples, splice
+from soundforge.audio import SEAM_SECONDS, Samples, looped, splice
 from soundforge.clip import Clip
 from soundforge.engine.generate import Generation, Progress
 from soundforge.engine.level_hold import LevelHold
@@ -30,10 +30,12 @@ FindDecoder = Callable[[str], OtherDecoder]
 
 @dataclass(frozen=True)
 class NewLength:
-    """Length of the new audio: frames to generate, and samples to keep of them (None = all)."""
+    """Length of the new audio: frames to generate, samples to keep of them (None = all), and how many of those beyond
+    the end a loop needs for its seam."""
 
     frames: int
     samples: int | None
+    beyond: int = 0
 
 
 def new_length(request: GenerateRequest, codec: Codec) -> NewLength:
@@ -43,15 +45,16 @@ def new_length(request: GenerateRequest, codec: Codec) -> NewLength:
         RequestError: less than one frame.
     """
     rate, hop = codec.frame_rate_hz, codec.hop_length
+    beyond = round(SEAM_SECONDS * codec.sample_rate) if request.loop else 0
     if request.bars is None:
         frames = int(request.new_seconds * rate + 1e-6)
         samples = None
     else:
         samples = round(request.new_seconds * codec.sample_rate)
-        frames = -(-samples // hop)
+        frames = -(-(samples + beyond) // hop)
     if frames < 1:
         raise RequestError(f"{request.new_seconds:g} s were asked for, expected at least one frame of {1 / rate:g} s")
-    return NewLength(frames, samples)
+    return NewLength(frames, samples, beyond)
 
 
 def check_no_options(request: GenerateRequest, model: str) -> None:
@@ -118,29 +121,39 @@ def _decode(codec: Codec, decoder: OtherDecoder | None, codes: Tensor, requests:
 
 def _clip(runtime: LanguageModelRuntime, request: GenerateRequest, decoded: Samples, codes: Tensor,
           prompt: Prompt | None, length: NewLength, batch: int, index: int, computing_seconds: float) -> Clip:
-    codec = runtime.codec
-    start = 0 if prompt is None else prompt.codes.shape[-1] * codec.hop_length
-    end = decoded.shape[-1] if length.samples is None else start + length.samples
-    info: dict[str, Any] = {"version": __version__, "computing_seconds": round(computing_seconds, 4),
-                            "real_time_factor": round((end - start) / codec.sample_rate / computing_seconds, 3)}
+    samples, start, info = _sound(runtime.codec, request, decoded, prompt, length)
+    rate = runtime.codec.sample_rate
+    info = {"version": __version__, "computing_seconds": round(computing_seconds, 4),
+            "real_time_factor": round((samples.shape[-1] - start) / rate / computing_seconds, 3), **info}
     if batch > 1:
         info["batch"] = {"items": batch, "index": index}
-    if prompt is not None:
-        info["prompt"] = describe_value(prompt.source) if prompt.audio is not None else {"codes": True}
-        info["prompt_frames"] = int(prompt.codes.shape[-1])
-    if prompt is not None and request.splice and not request.only_new and prompt.audio is not None:
-        overlap = round(request.crossfade_ms / 1000 * codec.sample_rate)
-        samples, match = join(prompt.audio.samples, decoded[:, :end], start, overlap, codec.sample_rate)
-        info |= {"splice_gain": match.gain, "splice_colour_db": match.colour_db}
-        start = prompt.audio.n_samples
-    else:
-        samples = decoded[:, start if request.only_new else 0:end]
-        start = 0 if request.only_new else start
     if request.only_new and prompt is not None:
         codes = codes[:, prompt.codes.shape[-1]:]
-    return Clip(np.ascontiguousarray(samples), codec.sample_rate, request=request, seed=request.seed or 0,
-                codes=codes.cpu().numpy(), model=runtime.name, prompt_samples=start if prompt is not None else 0,
-                bpm=request.bpm, beats_per_bar=request.beats_per_bar, info=info)
+    return Clip(np.ascontiguousarray(samples), rate, request=request, seed=request.seed or 0,
+                codes=codes.cpu().numpy(), model=runtime.name, prompt_samples=start, bpm=request.bpm,
+                beats_per_bar=request.beats_per_bar, info=info)
+
+
+def _sound(codec: Codec, request: GenerateRequest, decoded: Samples, prompt: Prompt | None,
+           length: NewLength) -> tuple[Samples, int, dict[str, Any]]:
+    """The samples of a clip, where its new ones begin, and what the record says of its prompt."""
+    info: dict[str, Any] = {}
+    samples, start = decoded, 0
+    if prompt is not None:
+        start = prompt.codes.shape[-1] * codec.hop_length
+        info["prompt"] = describe_value(prompt.source) if prompt.audio is not None else {"codes": True}
+        info["prompt_frames"] = int(prompt.codes.shape[-1])
+        if request.splice and prompt.audio is not None:
+            overlap = round(request.crossfade_ms / 1000 * codec.sample_rate)
+            samples, match = join(prompt.audio.samples, decoded, start, overlap, codec.sample_rate)
+            info |= {"splice_gain": match.gain, "splice_colour_db": match.colour_db}
+            start = prompt.audio.n_samples
+    end = samples.shape[-1] if length.samples is None else start + length.samples
+    begin = start if request.only_new else 0
+    made = samples[:, begin:end]
+    if start == begin:
+        made = looped(made, samples[:, end:end + length.beyond])
+    return made, start - begin, info
 
 
 def join(own: Samples, decoded: Samples, start: int, overlap: int, sample_rate: int) -> tuple[Samples, SpliceMatch]:

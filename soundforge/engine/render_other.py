@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from soundforge.audio import SEAM_SECONDS, looped
 from soundforge.clip import Clip
 from soundforge.engine.generate import Progress
 from soundforge.engine.prompt import Prompt
@@ -77,7 +78,11 @@ def render_other(model: GenerativeModel, requests: Sequence[GenerateRequest], *,
         hop = model.codec.hop_length
         start = 0 if prompt is None else prompt.codes.shape[-1] * hop
         if request.bars is not None:
-            samples = samples[:, :start + round(request.new_seconds * model.sample_rate)]
+            end = start + round(request.new_seconds * model.sample_rate)
+            beyond = samples[:, end:end + round(SEAM_SECONDS * model.sample_rate)]
+            samples = samples[:, :end]
+            if request.loop and (prompt is None or request.only_new):
+                samples = np.concatenate([samples[:, :start], looped(samples[:, start:], beyond)], axis=-1)
         if request.only_new:
             samples, start = samples[:, start:], 0
             codes = codes if codes is None or prompt is None else codes[:, prompt.codes.shape[-1]:]

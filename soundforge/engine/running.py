@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
+from soundforge.audio import Samples
 from soundforge.engine.generate import Generation
+from soundforge.engine.stream import AudioStream
 from soundforge.errors import RequestError
 from soundforge.interfaces import GeneratedChunk
 from soundforge.requests import GenerateRequest
@@ -18,16 +22,18 @@ class RunningStream:
         chunks: what is handed on.
         request: what it makes, its seed set.
         generation: what makes it, or None for a model that runs itself and takes no changes.
+        audio: what makes sound of it, which knows what lies beyond the end.
 
     `changes` records what was changed while it ran, with the frame from which it held.
     """
 
     def __init__(self, chunks: Iterator[GeneratedChunk], request: GenerateRequest,
-                 generation: Generation | None) -> None:
+                 generation: Generation | None, audio: AudioStream | None = None) -> None:
         self.request = request
         self.changes: list[dict[str, Any]] = []
         self._chunks = chunks
         self._generation = generation
+        self._audio = audio
         self._stopped = False
 
     def __iter__(self) -> RunningStream:
@@ -37,6 +43,12 @@ class RunningStream:
         if self._stopped and self._generation is None:
             raise StopIteration
         return next(self._chunks)
+
+    @property
+    def beyond(self) -> Samples:
+        """At the end: what would have followed the last sample, `[C, n]`, as far as it was made."""
+        made = [] if self._audio is None else self._audio.beyond
+        return np.concatenate(made, axis=-1) if made else np.zeros((1, 0), np.float32)
 
     def update(self, **changes: Any) -> None:
         """Change `sampling`, `guidance` or `conditions` from the next step on; see `Generation.update`.

@@ -27,13 +27,14 @@ class AudioStream:
     Args:
         stream: fresh, or one that has decoded the prompt already.
         skip_samples: samples per channel to be dropped before the first one handed out (the prompt's, which the
-            decoder needs as context); `dropped` has them.
+            decoder needs as context); `dropped` has them. `beyond` has what came after the end that was wanted.
     """
 
     def __init__(self, stream: CodecStream, skip_samples: int = 0) -> None:
         self._stream = stream
         self._skip = skip_samples
         self.dropped: list[Tensor] = []
+        self.beyond: list[Samples] = []
         self._waiting: list[Tensor] = []
         self._n_waiting = 0
         self._wanted = FIRST_FRAMES
@@ -107,6 +108,8 @@ def stream_generation(generation: Generation, audio: AudioStream, *, n_samples: 
                 pieces = level.apply(pieces, made, hop)
             made += pieces.shape[-1]
             if left is not None:
+                if pieces.shape[-1] > left:
+                    audio.beyond.append(pieces[0][:, left:])
                 pieces = pieces[..., :left]
                 left -= pieces.shape[-1]
             known = torch.cat(codes_since, dim=-1).cpu().numpy() if codes_since else None

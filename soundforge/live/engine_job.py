@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from soundforge.audio import Samples
+from soundforge.audio import SEAM_SECONDS, Samples, looped
 from soundforge.cancel_token import CancelToken
 from soundforge.clip import Clip
 from soundforge.errors import JobError
@@ -83,6 +83,9 @@ class EngineJob:
         wave = np.concatenate(self.pieces, axis=1) if self.pieces else np.zeros((self.model.channels, 0), np.float32)
         if not wave.shape[1]:
             raise JobError("nothing was generated; ask for more seconds or bars")
+        if request.loop and self.made == wave.shape[1]:  # all of it was kept
+            beyond = getattr(self.continuation, "beyond", wave[:, :0])
+            wave = looped(wave, beyond[:, :round(SEAM_SECONDS * self.model.sample_rate)])
         changes = [recorded(change) for change in getattr(self.continuation, "changes", [])]
         info = {"rtf": round(self.rtf, 3), "changes": changes}
         return self.finish(Clip(
@@ -144,7 +147,7 @@ def begin_job(start: StartJob, model: LiveModel, prompt: Prompt | None, token: C
 def longer(request: GenerateRequest, seconds: float) -> GenerateRequest:
     """A request for so much more sound; in bars where it came in bars, whose samples are counted, not whole frames."""
     if request.bars is None or request.bpm is None:
-        return replace(request, seconds=request.new_seconds + seconds, bars=None)
+        return replace(request, seconds=request.new_seconds + seconds, bars=None, loop=False)
     return replace(request, bars=request.bars + seconds * request.bpm / 60.0 / request.beats_per_bar)
 
 

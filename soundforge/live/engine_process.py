@@ -169,6 +169,11 @@ class RequestStream:
         """What was changed while it ran, with the frame from which it held."""
         return self._stream.changes
 
+    @property
+    def beyond(self) -> Any:
+        """At the end: what would have followed, `[C, n]`."""
+        return self._stream.beyond
+
     def __iter__(self) -> Iterator[LiveChunk]:
         return self._stream
 

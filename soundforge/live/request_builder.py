@@ -57,6 +57,7 @@ def build_request(params: ParamValues, transport: Transport, conditions: Mapping
     between = {"text": value} if isinstance(value, Blend) else {}
     return GenerateRequest(
         text=None if isinstance(value, Blend) else value, seconds=None if bars is not None else seconds, bars=bars,
+        loop=bars is not None,
         bpm=transport.bpm if tempo_known or bars is not None or counted else None,
         beats_per_bar=max(1, round(transport.beats_per_bar)), seed=None if seed < 0 else seed,
         sampling=sampling_from(params), conditions={**conditions, **between}, guidance=params.guidance(),

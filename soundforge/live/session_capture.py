@@ -164,7 +164,7 @@ class CapturePart:
                            if not source.startswith(AUDIO_SOURCES)}
         request = build_request(self._room.params, self._room.transport, text_conditions, tempo_known=bpm is not None)
         tags = {} if start_beat is None else {"start_beat": start_beat}
-        return replace(request, bpm=bpm, bars=None, seconds=request.new_seconds, tags=tags)
+        return replace(request, bpm=bpm, bars=None, loop=False, seconds=request.new_seconds, tags=tags)
 
     def _started(self, capture: Capture) -> None:
         self.takes.follow(capture, self.prompt_request(capture.bpm, capture.start_beat))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from session_kit import RATE, off_grid, running, tone_power
 
+from soundforge.clip import Clip
 from soundforge.errors import RequestError
 from soundforge.live.engine_process import EngineModel, EngineSetup
 from soundforge.live.engine_protocol import (
@@ -132,13 +133,11 @@ def test_a_change_that_makes_no_sense_leaves_the_job_as_it_was() -> None:
     assert finished[0].clip.info["changes"][0]["sampling"]["temperature"] == 0.3
 
 
-@pytest.mark.parametrize("ahead", [0, 1, 777, 4096])
-def test_a_takeover_s_clip_has_exactly_the_samples_of_its_bars(ahead: int) -> None:
-    """It begins before the line, somewhere within a frame; what it lacks is silence before the next line."""
+def takeover_clip(ahead: int, loop: bool = False) -> Clip:
     worker, events = tiny_worker()
     worker._model.load("tiny")
     rate, ring = 48_000, RingBuffer(1 << 18, 1)
-    request = GenerateRequest(text="a", bars=1, bpm=173.0, seed=1)
+    request = GenerateRequest(text="a", bars=1, bpm=173.0, seed=1, loop=loop)
     worker.post(OpenPrompt("take", request, rate))
     worker.post(FeedPrompt("take", np.full((rate, 1), 0.1, np.float32)))
     worker.post(StartJob("j", request, "take", target=StreamTarget(ring.handle(), rate), begin=rate + ahead - 480,
@@ -151,6 +150,24 @@ def test_a_takeover_s_clip_has_exactly_the_samples_of_its_bars(ahead: int) -> No
     ring.close()
     finished = [event for event in events if isinstance(event, JobFinished)]
     assert len(finished) == 1, events
-    clip = finished[0].clip
+    return finished[0].clip
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 777, 4096])
+def test_a_takeover_s_clip_has_exactly_the_samples_of_its_bars(ahead: int) -> None:
+    """It begins before the line, somewhere within a frame; what it lacks is silence before the next line."""
+    clip = takeover_clip(ahead)
     assert clip.waveform.shape[1] == round(4 * 60 / 173 * clip.sample_rate)
     assert (clip.request.bars, clip.request.seconds) == (1, None)
+
+
+@pytest.mark.parametrize("ahead", [0, 777])
+def test_a_takeover_s_clip_is_a_loop_without_a_seam(ahead: int) -> None:
+    """What would have followed its last bar line fades into its beginning; all else is what was played."""
+    plain, loop = takeover_clip(ahead), takeover_clip(ahead, loop=True)
+    seam = round(0.01 * plain.sample_rate)
+    assert loop.waveform.shape == plain.waveform.shape
+    np.testing.assert_allclose(loop.waveform[:, seam:], plain.waveform[:, seam:], atol=2e-5)
+    jump = abs(float(loop.waveform[0, 0] - loop.waveform[0, -1]))
+    assert not np.allclose(loop.waveform[:, :seam], plain.waveform[:, :seam], atol=1e-3)
+    assert jump <= np.abs(np.diff(plain.waveform)).max()

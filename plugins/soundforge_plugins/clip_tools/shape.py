@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from soundforge import AudioError, Waveform
-from soundforge.audio import equal_power_crossfade, resample
+from soundforge.audio import looped, resample
 from soundforge.requests import check_number
 
 OVERSAMPLING = 4
@@ -44,12 +44,8 @@ class Bars:
             raise AudioError(f"{wave.seconds:.3f} s came, expected at least one bar ({bar / wave.sample_rate:.3f} s at "
                              f"{self.bpm:g} bpm)")
         length = min(round(bars * bar), wave.n_samples)
-        out = wave.samples[:, :length].copy()
-        tail = wave.samples[:, length:length + min(length, round(self.seam_ms / 1000 * wave.sample_rate))]
-        n = tail.shape[-1]
-        if n:
-            out[:, :n] = equal_power_crossfade(tail, out[:, :n])
-        return Waveform(out, wave.sample_rate)
+        beyond = wave.samples[:, length:length + round(self.seam_ms / 1000 * wave.sample_rate)]
+        return Waveform(looped(wave.samples[:, :length], beyond), wave.sample_rate)
 
 
 @dataclass(frozen=True)
