@@ -15,7 +15,10 @@ Floats = NDArray[np.float64]
 
 _ENVELOPE_HZ = 200.0
 _PRIOR_BPM = 118.0
-_PRIOR_OCTAVES = 0.55  # spread of the prior
+_PRIOR_OCTAVES = 0.65  # spread of the prior
+_MULTIPLES = ((1.0, 1.0), (2.0, 0.7), (4.0, 0.9), (0.5, 0.5), (0.25, 0.4), (3.0, 0.15), (1.5, 0.6), (2 / 3, -0.1))
+"""Lags in beats at which a tempo's onsets should recur, and what that counts for. Chosen on composed pieces in four
+folds: the tempo, octave allowed, is then right in 0.95 of those left out (0.91 without the one and a half beats)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ def estimate_tempo(waveform: NDArray[np.floating], sample_rate: int) -> TempoEst
     lag = 60.0 / candidates * rate
     score = np.zeros_like(candidates)
     weights = 0.0
-    for multiple, weight in ((1.0, 1.0), (2.0, 0.8), (4.0, 1.0), (0.5, 0.5), (0.25, 0.3), (3.0, 0.2)):
+    for multiple, weight in _MULTIPLES:
         inside = lag * multiple < len(correlation) * 0.8
         score += np.where(inside, weight * _at(correlation, np.minimum(lag * multiple, len(correlation) - 1)), 0.0)
         weights += weight
