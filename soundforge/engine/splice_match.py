@@ -69,8 +69,8 @@ class SpliceMatch:
         levelled = np.asarray(decoded * np.float32(gain), dtype=np.float32)
         change = np.clip(_colour(own, sample_rate) - _colour(levelled, sample_rate), -LIMIT_DB, LIMIT_DB)
         taps = _minimum_phase(change, sample_rate) * np.float32(gain)
-        coloured = cls(taps, 1.0, 0.0).applied(decoded)
-        taps *= np.float32(match_gain(own[:, n - level:], coloured[:, n - level:], LIMIT_DB))
+        coloured = cls(taps, 1.0, 0.0).applied(decoded[:, n - level:], decoded[:, :n - level])
+        taps *= np.float32(match_gain(own[:, n - level:], coloured, LIMIT_DB))
         return cls(taps, gain, round(float(np.abs(change).max()), 2))
 
     def applied(self, samples: Samples, before: Samples | None = None) -> Samples:
@@ -117,7 +117,7 @@ def _colour(samples: Samples, sample_rate: int) -> NDArray[np.float64]:
     size = _window_size(sample_rate)
     audio = torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32))
     window = torch.hann_window(size)
-    spectra = torch.stft(audio, size, size // 2, window=window, center=False, return_complex=True)
+    spectra = torch.stft(audio, size, 3 * size // 4, window=window, center=False, return_complex=True)
     power = torch.view_as_real(spectra).square().sum(-1).mean(0).T * (4.0 / float(window.sum()) ** 2)
     bands = (power @ _band_weights(sample_rate)[0] + _QUIET) ** _ROOT
     levels: NDArray[np.float64] = (10.0 / _ROOT * bands.mean(0).log10()).double().numpy()

@@ -171,3 +171,17 @@ def test_a_takeover_s_clip_is_a_loop_without_a_seam(ahead: int) -> None:
     jump = abs(float(loop.waveform[0, 0] - loop.waveform[0, -1]))
     assert not np.allclose(loop.waveform[:, :seam], plain.waveform[:, :seam], atol=1e-3)
     assert jump <= np.abs(np.diff(plain.waveform)).max()
+
+
+def test_bars_from_nothing_are_the_loop_that_generate_gives() -> None:
+    worker, events = tiny_worker()
+    worker._model.load("tiny")
+    request = GenerateRequest(text="a", bars=1, bpm=173.0, seed=1, loop=True)
+    worker.post(StartJob("j", request))
+    worker._read_inbox()
+    worker._start_jobs()
+    while (job := worker._most_urgent()) is not None:
+        worker._advance(job)
+    clip = next(event.clip for event in events if isinstance(event, JobFinished))
+    want = tiny_engine().generate("a", bars=1, bpm=173.0, seed=1, loop=True)
+    np.testing.assert_allclose(clip.waveform, want.waveform, atol=2e-5)
