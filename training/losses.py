@@ -51,6 +51,21 @@ def log_mel_distance(truth: Tensor, other: Tensor) -> Tensor:
 
 
 _ROOT_SIZES: tuple[int, ...] = (512, 2048, 8192)
+_FINE_SIZES: tuple[int, ...] = (2048, 8192)
+_FINE_FLOOR = 1e-4
+
+
+_PITCH_SIZE = 8192
+_ENERGY_SIZE, _ENERGY_BANDS = 2048, 12
+
+
+@lru_cache(maxsize=2)
+def _semitones(n_fft: int, sample_rate: int = 32_000) -> Tensor:
+    """Weights ``[bins, 84]`` of power: about each pitch from C1 to B7 a triangle as wide as pitches, or bins, are apart."""
+    hz = 440.0 * 2.0 ** ((torch.arange(24, 108) - 69) / 12)
+    apart = (hz * (2.0 ** (1 / 12) - 1)).clamp_min(sample_rate / n_fft)
+    off = (torch.arange(n_fft // 2 + 1)[:, None] * (sample_rate / n_fft) - hz[None]).abs()
+    return (1.0 - off / apart).clamp_min(0.0)
 
 
 def _size(samples: Tensor, n_fft: int) -> Tensor:
@@ -62,12 +77,19 @@ def _size(samples: Tensor, n_fft: int) -> Tensor:
 
 
 def codec_losses(truth: Tensor, made: Tensor) -> dict[str, Tensor]:
-    """Training losses for samples ``[B, T]``: log-mel at all sizes, and root-compressed magnitudes bin by bin.
+    """Training losses for samples ``[B, T]``: log-mel at all sizes, and bin by bin root-compressed and log magnitudes.
 
-    The bins of the long windows are what tells one pitch from the next; no term looks at the phase.
+    The bins of the long windows are what tells one pitch from the next, and their logarithm what tells a clean tone
+    from one with noise around it: a mel band hears its loudest bins only. ``pitch`` compares semitones, each frame
+    relative to its own level, so that a harmony under drums counts as much as one alone. ``energy`` is the error of wide
+    bands, each weighted by how loud it is: all other terms are least when what is uncertain, or noisy, is too quiet. No
+    term looks at the phase.
     """
     mel = truth.new_zeros(())
     root = truth.new_zeros(())
+    fine = truth.new_zeros(())
+    pitch = truth.new_zeros(())
+    energy = truth.new_zeros(())
     for n_fft in (*SIZES, 8192):
         with torch.no_grad():
             a = _size(truth, n_fft)
@@ -78,4 +100,18 @@ def codec_losses(truth: Tensor, made: Tensor) -> dict[str, Tensor]:
         if n_fft in _ROOT_SIZES:
             root_a = (a + 1e-7).sqrt()
             root = root + (root_a - (b + 1e-7).sqrt()).abs().mean() / (root_a.mean() + 1e-3)
-    return {"mel": mel / len(SIZES), "root": root / len(_ROOT_SIZES)}
+        if n_fft in _FINE_SIZES:
+            fine = fine + ((a + _FINE_FLOOR).log10() - (b + _FINE_FLOOR).log10()).abs().mean()
+        if n_fft == _ENERGY_SIZE:
+            wide = mel_matrix(n_fft, _ENERGY_BANDS).to(truth.device)
+            powers = (part.square() @ wide for part in (a, b))
+            one, other = (0.5 * (power + FLOOR**2).log10() for power in powers)
+            loud = 10.0**one
+            energy = ((one - other).abs() * loud).sum((1, 2)) / (loud.sum((1, 2)) + 0.01 * loud.shape[1])
+            energy = energy.mean()
+        if n_fft == _PITCH_SIZE:
+            pitches = _semitones(n_fft).to(truth.device)
+            one, other = ((part.square() @ pitches + 1e-8) ** 0.25 for part in (a, b))
+            pitch = ((one - other).abs().mean(-1) / (one.mean(-1) + 0.02)).mean()
+    means = {"mel": mel / len(SIZES), "root": root / len(_ROOT_SIZES), "fine": fine / len(_FINE_SIZES)}
+    return means | {"pitch": pitch, "energy": energy}

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -139,6 +140,22 @@ def _level(control: Tensor) -> Tensor:
     return 0.5 * torch.sigmoid(control) ** 3.0
 
 
+def _even_noise(phases: NDArray[np.float64], window: Tensor, rounds: int = 30) -> Tensor:
+    """Spectra ``[blocks, BLOCK + 1]`` of overlapping windowed blocks of a noise that is equally loud everywhere.
+
+    Plain noise comes and goes by 5 dB in every band from one block to the next, on top of the level asked for. Here
+    the magnitudes are set to one and the blocks joined, again and again (Griffin and Lim 1984); the noise is a ring.
+    """
+    spectra = torch.polar(torch.ones(phases.shape), torch.from_numpy(2 * math.pi * phases).float())
+    for _ in range(rounds):
+        blocks = torch.fft.irfft(spectra, n=2 * BLOCK) * window
+        joined = blocks[:, :BLOCK] + blocks.roll(1, 0)[:, BLOCK:]
+        spectra = torch.fft.rfft(torch.cat([joined, joined.roll(-1, 0)], dim=1) * window)
+        spectra = spectra / spectra.abs().clamp_min(1e-9)
+    # A windowed block of white noise of variance one has this mean power.
+    return spectra * window.square().sum().sqrt()
+
+
 class HarmonicNoiseSynth(nn.Module):
     """Levels of oscillators and of noise bands, once per block, to samples."""
 
@@ -163,16 +180,15 @@ class HarmonicNoiseSynth(nn.Module):
         table = torch.cat([angle.cos(), angle.sin()]).float()
         ramp = (torch.arange(BLOCK) + 1.0) / BLOCK
         self.register_buffer("rising", torch.cat([table * ramp, table * (1 - ramp)]), persistent=False)
-        noise = torch.from_numpy(random.randn(BLOCK * (_NOISE_BLOCKS + 1)).astype(np.float32))
-        noise[-BLOCK:] = noise[:BLOCK]
-        self.register_buffer("noise", torch.fft.rfft(noise.unfold(0, 2 * BLOCK, BLOCK)), persistent=False)
+        overlap = torch.sin(math.pi * (torch.arange(2 * BLOCK) + 0.5) / (2 * BLOCK))
+        self.register_buffer("noise", _even_noise(random.rand(_NOISE_BLOCKS, BLOCK + 1), overlap), persistent=False)
+        self.register_buffer("overlap", overlap, persistent=False)
         bins = torch.linspace(0, sample_rate / 2, BLOCK + 1)
         mel = torch.linspace(0, 2595 * math.log10(1 + sample_rate / 2 / 700), bands)
         spread = _triangles(700 * (10 ** (mel / 2595) - 1), bins)
         self.register_buffer(
             "noise_bands", (spread / spread.sum(1, keepdim=True).clamp_min(1e-6)).T.contiguous(), persistent=False
         )
-        self.register_buffer("overlap", torch.hann_window(2 * BLOCK, periodic=True), persistent=False)
 
     def forward(self, controls: Tensor, state: list[Any] | None) -> tuple[Tensor, list[Any]]:
         """Controls [B, n blocks, width] -> samples [B, n * 160]; state: last levels, noise tail, block number."""
