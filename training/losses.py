@@ -61,7 +61,7 @@ _ENERGY_SIZE, _ENERGY_BANDS = 2048, 12
 
 @lru_cache(maxsize=2)
 def _semitones(n_fft: int, sample_rate: int = 32_000) -> Tensor:
-    """Weights ``[bins, 84]`` of power: about each pitch from C1 to B7 a triangle as wide as pitches, or bins, are apart."""
+    """Weights ``[bins, 84]`` of power: about each pitch from C1 to B7 a triangle as wide as pitches, or bins, lie."""
     hz = 440.0 * 2.0 ** ((torch.arange(24, 108) - 69) / 12)
     apart = (hz * (2.0 ** (1 / 12) - 1)).clamp_min(sample_rate / n_fft)
     off = (torch.arange(n_fft // 2 + 1)[:, None] * (sample_rate / n_fft) - hz[None]).abs()
@@ -81,9 +81,9 @@ def codec_losses(truth: Tensor, made: Tensor) -> dict[str, Tensor]:
 
     The bins of the long windows are what tells one pitch from the next, and their logarithm what tells a clean tone
     from one with noise around it: a mel band hears its loudest bins only. ``pitch`` compares semitones, each frame
-    relative to its own level, so that a harmony under drums counts as much as one alone. ``energy`` is the error of wide
-    bands, each weighted by how loud it is: all other terms are least when what is uncertain, or noisy, is too quiet. No
-    term looks at the phase.
+    relative to its own level, so that a harmony under drums counts as much as one alone. ``energy`` is the error of
+    wide bands, each weighted by how loud it is: all other terms are least when what is uncertain, or noisy, is too
+    quiet. No term looks at the phase.
     """
     mel = truth.new_zeros(())
     root = truth.new_zeros(())
