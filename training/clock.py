@@ -8,19 +8,28 @@ from pathlib import Path
 
 import torch
 
+SUSPENDED_SECONDS = 15.0
+"""No step takes that long: a process that is not heard of for longer was suspended."""
+
 
 class WallClock:
-    """Counts training time over restarts; ``share`` runs from 0 to 1 over the minutes given."""
+    """Counts training time over restarts; ``share`` runs from 0 to 1 over the minutes given.
+
+    Has to be asked at every step: what lies between two questions counts for at most `SUSPENDED_SECONDS`.
+    """
 
     def __init__(self, minutes: float, spent_seconds: float = 0.0) -> None:
         self.total_seconds = minutes * 60.0
-        self._before = spent_seconds
-        self._began = time.monotonic()
+        self._spent = spent_seconds
+        self._asked = time.monotonic()
 
     @property
     def spent_seconds(self) -> float:
         """Seconds of training so far, earlier runs included."""
-        return self._before + time.monotonic() - self._began
+        now = time.monotonic()
+        self._spent += min(now - self._asked, SUSPENDED_SECONDS)
+        self._asked = now
+        return self._spent
 
     @property
     def share(self) -> float:

@@ -124,7 +124,8 @@ class CodecTrainer:
                 controls, _ = self.net.decode_controls(features)
             made, _ = self.net.synth(controls.float(), None)  # phases need more than bfloat16
             losses |= codec_losses(truth, made)
-        total = sum((WEIGHTS[name] * value for name, value in losses.items()), start=0.1 * commitment)
+        weighed = (weight * losses[name] for name, weight in WEIGHTS.items() if name in losses)
+        total = sum(weighed, start=0.1 * commitment)
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 3.0)

@@ -17,14 +17,14 @@ from torch import Tensor
 
 from soundforge.nn.starter_codec import StarterCodecNet
 from soundforge.nn.starter_conditions import CHROMA_WIDTH, LEVEL_WIDTH, TRANSPORT_WIDTH
-from training.codec import CHECKPOINT as CODEC_CHECKPOINT
 from training.codec import load_codec
+from training.codec_tune import CHECKPOINT as CODEC_CHECKPOINT
 from training.lm import CHECKPOINT as LM_CHECKPOINT
 from training.lm import load_lm
 from training.lm_model import StarterLm
 
 WEIGHTS = Path(__file__).parent.parent / "plugins" / "soundforge_plugins" / "starter" / "weights"
-VERSION = "0.2.1"
+VERSION = "0.3.0"
 WINDOW_FRAMES = 450
 GUIDANCE = {"text": 3.0, "chroma": 2.0}
 """Weights of guidance where a request states none. The transport, whose beat is guided with everything else, would

@@ -11,6 +11,7 @@ import numpy as np
 from soundforge.nn.starter_codec import StarterCodecConfig
 from training.cache import open_shards, render_shard
 from training.codec import CodecTrainer, load_codec
+from training.codec_tune import SoundTrainer
 from training.export import export
 from training.lm import LmTrainer, load_lm
 from training.lm_data import LmData
@@ -27,7 +28,7 @@ LM = StarterLmSizes(
 
 
 def run(folder: Path, codec_steps: int = 40, lm_steps: int = 30, pieces: int = 4) -> dict[str, list[float]]:
-    """Renders, trains the codec, tokenises, trains the language model, exports; returns the losses of both."""
+    """Renders, trains the codec and its decoder on, tokenises, trains the language model, exports; returns losses."""
     render_shard(0, folder / "audio", pieces, seconds=8)
     trainer = CodecTrainer(
         open_shards(folder / "audio"), minutes=1.0, config=CODEC, batch=4,
@@ -36,14 +37,20 @@ def run(folder: Path, codec_steps: int = 40, lm_steps: int = 30, pieces: int = 4
     )  # fmt: skip
     codec_losses = [trainer.train_step()[0]["levels"] for _ in range(codec_steps)]
     trainer.save()
-    net = load_codec(folder / "codec.pt")
+    sound = SoundTrainer(
+        list(open_shards(folder / "audio")), minutes=1.0, codes=folder / "codec.pt", batch=4, crop_samples=16_000,
+        checkpoint=folder / "codec-tuned.pt",
+    )  # fmt: skip
+    sound_losses = [sum(sound.train_step().values()) for _ in range(codec_steps)]
+    sound.save()
+    net = load_codec(folder / "codec-tuned.pt")
     tokenise_shard(net, 0, folder / "tokens", folder / "audio")
     data = LmData(folder / "tokens", net.quantiser, frames=100, n_codebooks=LM.n_codebooks, seed=0)
     lm = LmTrainer(data, minutes=1.0, sizes=LM, batch=4, checkpoint=folder / "lm.pt")
     lm_losses = [lm.train_step()[0] for _ in range(lm_steps)]
     lm.save()
     export(net, load_lm(folder / "lm.pt"), folder / "weights")
-    return {"codec": codec_losses, "lm": lm_losses}
+    return {"codec": codec_losses, "sound": sound_losses, "lm": lm_losses}
 
 
 def main() -> None:

@@ -111,6 +111,21 @@ def test_oscillators_hold_the_tempered_scale() -> None:
             assert float((grid / hz - 1).abs().min()) < 1e-9
 
 
+def test_the_noise_is_equally_loud_in_every_block_and_band() -> None:
+    noise = HarmonicNoiseSynth(32_000).noise
+    blocks = torch.fft.irfft(noise, n=320) * HarmonicNoiseSynth(32_000).overlap
+    joined = (blocks[:, :160] + blocks.roll(1, 0)[:, 160:]).flatten()
+    assert float(joined.square().mean()) == pytest.approx(1.0, abs=0.1)
+    plain = torch.randn(len(joined), generator=torch.Generator().manual_seed(0))
+    assert _spread_db(joined) < 0.6 * _spread_db(plain)
+
+
+def _spread_db(noise: torch.Tensor) -> float:
+    """How much the level of a band three bins wide differs from one 10 ms to the next."""
+    magnitudes = torch.fft.rfft(noise.unfold(0, 320, 160) * torch.hann_window(320)).abs()[:, 3:156]
+    return float(20 * magnitudes.unflatten(1, (51, 3)).mean(2).log10().std(0).mean())
+
+
 def test_the_synthesiser_plays_the_pitch_it_is_told() -> None:
     synth = HarmonicNoiseSynth(32_000)
     controls = torch.full((1, 200, synth.width), -30.0)

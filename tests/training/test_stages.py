@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,10 @@ import soundforge as sf
 from soundforge.nn.starter_codec import ResidualQuantiser
 from training import nano
 from training.batches import CropSampler
-from training.clock import WallClock
-from training.codec import CodecTrainer
+from training.clock import SUSPENDED_SECONDS, WallClock
+from training.codec import CodecTrainer, load_codec
 from training.lm_data import delayed
+from training.losses import codec_losses
 from training.metrics import auc, similarity_auc
 from training.muon import orthogonalised
 from training.quantiser_training import CodebookTrainer
@@ -30,7 +32,13 @@ def test_nano_preset_trains_both_stages_and_exports(tmp_path: Path) -> None:
     pytest.importorskip("tinysoundfont")
     losses = nano.run(tmp_path)
     assert np.mean(losses["codec"][-8:]) < np.mean(losses["codec"][:8])
-    assert np.mean(losses["lm"][-5:]) < np.mean(losses["lm"][:5])
+    for part in ("sound", "lm"):
+        assert np.mean(losses[part][-5:]) < np.mean(losses[part][:5]), part
+    # The decoder that was trained on has more blocks, and the same codes.
+    before, after = (load_codec(tmp_path / name) for name in ("codec.pt", "codec-tuned.pt"))
+    assert after.config.decoder_slow_blocks > before.config.decoder_slow_blocks
+    music = torch.from_numpy(np.random.default_rng(1).standard_normal((1, 6400)).astype(np.float32)) * 0.1
+    assert torch.equal(after.encode(music)[0], before.encode(music)[0])
     config = json.loads((tmp_path / "weights" / "config.json").read_text())
     assert [slot["name"] for slot in config["slots"]] == ["text", "transport", "chroma", "style", "level"]
     clip = sf.load(tmp_path / "weights").generate("drums only, 120 bpm", seconds=0.5, seed=1)
@@ -83,6 +91,26 @@ def test_learning_rate_rises_and_ends_low() -> None:
     assert WallClock(10).learning_rate(1.0, 0, 10) == pytest.approx(0.1, abs=0.01)
     assert WallClock(10).learning_rate(1.0, 100, 10) == pytest.approx(1.0, abs=0.01)
     assert WallClock(10, spent_seconds=600).learning_rate(1.0, 100, 10) == pytest.approx(0.01, abs=0.001)
+
+
+def test_a_suspension_costs_no_training_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("training.clock.time.monotonic", lambda: now)
+    clock = WallClock(10)
+    now += 5.0
+    assert clock.spent_seconds == 5.0
+    now += 3600.0
+    assert clock.spent_seconds == 5.0 + SUSPENDED_SECONDS
+
+
+def test_losses_tell_pitch_and_level() -> None:
+    time = torch.arange(32_000) / 32_000
+    def tone(hz: float, level: float = 0.3) -> torch.Tensor:
+        return (level * torch.sin(2 * torch.pi * hz * time))[None]
+
+    right, flat, quiet = (codec_losses(tone(220.0), made) for made in (tone(220.0), tone(207.65), tone(220.0, 0.15)))
+    assert right["pitch"] < 0.01 < 0.2 < flat["pitch"] and right["energy"] < 0.01
+    assert 0.2 < quiet["energy"] < math.log10(2.0) + 0.01  # a little less, so that silence may be silent
 
 
 def test_orthogonalised_has_even_singular_values() -> None:
