@@ -67,7 +67,7 @@ def continuation_section(maker: Maker, quick: bool, count: int | None = None) ->
 
 def long_section(maker: Maker, quick: bool) -> str:
     """Half a minute, and the splice."""
-    return table(continuing.long_ones(maker, 4 if quick else 24), "long continuation")
+    return table(continuing.long_ones(maker, 4 if quick else 40), "long continuation")
 
 
 def ablation_section(maker: Maker, quick: bool) -> str:

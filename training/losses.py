@@ -65,7 +65,8 @@ def _semitones(n_fft: int, sample_rate: int = 32_000) -> Tensor:
     hz = 440.0 * 2.0 ** ((torch.arange(24, 108) - 69) / 12)
     apart = (hz * (2.0 ** (1 / 12) - 1)).clamp_min(sample_rate / n_fft)
     off = (torch.arange(n_fft // 2 + 1)[:, None] * (sample_rate / n_fft) - hz[None]).abs()
-    return (1.0 - off / apart).clamp_min(0.0)
+    weights: Tensor = (1.0 - off / apart).clamp_min(0.0)
+    return weights
 
 
 def _size(samples: Tensor, n_fft: int) -> Tensor:

@@ -13,6 +13,7 @@ from soundforge.engine.delay_pattern import DelayPattern
 from soundforge.engine.fusing import Fuser
 from soundforge.engine.prepared_conditions import PreparedConditions
 from soundforge.engine.resident import ResidentSteps
+from soundforge.engine.rests import Rests
 from soundforge.engine.threads import threads_for
 from soundforge.engine.window import Decoder
 from soundforge.errors import CheckpointError, RequestError
@@ -52,9 +53,17 @@ class LanguageModelRuntime:
         fuser = Fuser(parts.slots, lm.config.d_model, mask_cross=parts.layout == "transformers",
                       device=weight.device, dtype=torch.float32)
         self.decoder = Decoder(lm, pattern, fuser, parts.codec.frame_rate_hz, threads_for(nbytes, weight.device),
-                               ResidentSteps(lm) if ResidentSteps.suits(lm) else None)
+                               ResidentSteps(lm) if ResidentSteps.suits(lm) else None, self._rests(lm))
         self.conditions = ConditionBank(parts.name, [s.slot for s in parts.slots], find, pattern.max_delay)
         self.lock = threading.RLock()
+
+    def _rests(self, lm: LanguageModel) -> Rests | None:
+        limits, card = self.parts.rests, lm.config.card
+        if limits is None:
+            return None
+        if not all(0 <= code < card for code in limits.codes) or len(set(limits.codes)) >= card:
+            raise CheckpointError(f"model {self.name!r} has silent codes beyond its {card} entries, or nothing else")
+        return Rests(limits, card, self.codec.frame_rate_hz, self.device)
 
     @property
     def n_codebooks(self) -> int:

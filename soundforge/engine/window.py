@@ -17,6 +17,7 @@ from soundforge.engine.fusing import Fuser
 from soundforge.engine.guidance import GuidancePlan, plan_guidance
 from soundforge.engine.prepared_conditions import PreparedConditions
 from soundforge.engine.resident import ResidentSteps
+from soundforge.engine.rests import Rests
 from soundforge.engine.sampling import UniformStream, is_greedy, sample_tokens
 from soundforge.engine.threads import OneThread, StepThreads
 from soundforge.nn.kv_cache import DecodeState
@@ -34,6 +35,7 @@ class Decoder:
     frame_rate_hz: float
     threads: int | None = None
     resident: ResidentSteps | None = None
+    rests: Rests | None = None
 
     def step(self, codes: Tensor, state: DecodeState, fused: FusedInputs, sum_at: Tensor | None) -> Tensor:
         """`LanguageModel.step`, as this machine does it best; logits float32 `[B, K, card]`."""
@@ -83,6 +85,7 @@ class Window:
         self.sequence = decoder.pattern.delay(prompt, n_frames, open_tail=not is_greedy(sampling))
         self._known = decoder.pattern.known_positions(self.prompt_frames)
         self._grow = grow
+        self._allowed: Tensor | None = None
         self._fed = 0
         self._logits: Tensor | None = None
         self._plan = self._make_plan()
@@ -131,10 +134,20 @@ class Window:
             self.prefill()
             assert self._logits is not None
             uniforms = torch.stack([stream.next() for stream in self.streams])
-            drawn = sample_tokens(self._logits, self.sampling, uniforms.to(self._logits.device))
+            drawn = sample_tokens(self._bounded(self._logits), self.sampling, uniforms.to(self._logits.device))
             column = self.sequence[:, :, self._known]
             self.sequence[:, :, self._known] = torch.where(column == UNKNOWN, drawn, column)
             self._known += 1
+
+    def _bounded(self, logits: Tensor) -> Tensor:
+        """The logits, without silence where the model has rested long enough."""
+        rests, begin = self.decoder.rests, self.decoder.pattern.delays[0] + 1
+        if rests is None:
+            return logits
+        past = self.sequence[:, 0, begin:self._known]
+        if self._allowed is None:
+            self._allowed = rests.allowed(past[:, :self.prompt_frames])
+        return rests.bound(logits, past, self.prompt_frames == 0, self._allowed)
 
     def guided_logits(self) -> Tensor:
         """Merged logits `[B, K, card]` for the next column (after `prefill`)."""
@@ -206,6 +219,7 @@ class Window:
         prompt = self.codes(0, self.prompt_frames)
         other.sequence = self.decoder.pattern.delay(prompt, n_frames, open_tail=not is_greedy(sampling))
         other._known, other._fed, other._logits, other._grow = self._known, self._fed, self._logits, False
+        other._allowed = None
         other._plan = other._make_plan()
         if (other._plan.rows, other._plan.passes) == (self._plan.rows, self._plan.passes):
             other.passes = [p.clone(other.sequence.shape[-1]) for p in self.passes]

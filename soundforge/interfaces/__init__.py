@@ -45,6 +45,7 @@ from soundforge.interfaces.models import (
     LanguageModelParts,
     LoadOptions,
     ModelFamilyDescriptor,
+    RestLimits,
     SlotWeights,
 )
 
@@ -77,6 +78,7 @@ __all__ = [
     "LoadOptions",
     "ModelFamilyDescriptor",
     "Projection",
+    "RestLimits",
     "Slot",
     "SlotWeights",
     "describe_slot",

@@ -36,6 +36,21 @@ class SlotWeights:
 
 
 @dataclass(frozen=True)
+class RestLimits:
+    """How long a model may rest (see `soundforge.engine.rests`).
+
+    Args:
+        codes: entries of the first codebook that are silent.
+        first_frames: most of them before anything has sounded, where there is no prompt.
+        frames: most of them in a row later on, or behind a prompt that does not rest longer itself.
+    """
+
+    codes: Sequence[int]
+    first_frames: int
+    frames: int
+
+
+@dataclass(frozen=True)
 class LanguageModelParts:
     """What a model family hands to the engine for a decoder LM over codes (MusicGen, AudioGen, starter, ...).
 
@@ -52,6 +67,7 @@ class LanguageModelParts:
         folder: where it came from, or None.
         config: the checkpoint's configuration as plain dicts.
         licence: of the weights.
+        rests: how long it may rest, or None = as long as it likes.
     """
 
     name: str
@@ -66,6 +82,7 @@ class LanguageModelParts:
     folder: Path | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
+    rests: RestLimits | None = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from soundforge.errors import CheckpointError
-from soundforge.interfaces import Host, LanguageModelParts, LoadOptions, Slot, SlotWeights
+from soundforge.interfaces import Host, LanguageModelParts, LoadOptions, RestLimits, Slot, SlotWeights
 from soundforge.nn.language_model import LanguageModel, LanguageModelConfig
 from soundforge_plugins.starter.codec import WEIGHTS
 
@@ -77,4 +77,5 @@ def load_starter(host: Host, folder: Path | None, options: LoadOptions) -> Langu
         folder=folder,
         config=config,
         licence=config["licence"],
+        rests=RestLimits(**config["rests"]) if "rests" in config else None,
     )
