@@ -42,6 +42,7 @@ def test_there_are_commands_to_check() -> None:
     assert len(commands()) > 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("page", "line"), sorted(set(commands())))
 def test_commands_have_the_flags_that_are_shown(page: str, line: str, capsys: pytest.CaptureFixture[str],
                                                 monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,10 +46,10 @@ def falls_silent(listener: Client, seconds: float = 5.0) -> int:
     raise AssertionError(f"{count} messages in {seconds:g} s, and no end of them")
 
 
-@pytest.mark.parametrize("message", [(CFG, 2.5), ("/soundforge/condition/text", "dub"),
-                                     (CFG, 2.5, "osc.udp://127.0.0.1:{other}/", CFG),
-                                     (CFG, 2.5, "osc.udp://127.0.0.1:{other}/", "/soundforge/param/gain"),
-                                     (CFG, 2.5, "osc.udp://127.0.0.1:{one}/", "/soundforge/param/gain")])
+@pytest.mark.parametrize("message", [(CFG, 2.5), *(pytest.param(more, marks=pytest.mark.slow) for more in (
+    ("/soundforge/condition/text", "dub"), (CFG, 2.5, "osc.udp://127.0.0.1:{other}/", CFG),
+    (CFG, 2.5, "osc.udp://127.0.0.1:{other}/", "/soundforge/param/gain"),
+    (CFG, 2.5, "osc.udp://127.0.0.1:{one}/", "/soundforge/param/gain")))])
 def test_one_message_goes_round_a_few_times_at_most(message: tuple[object, ...]) -> None:
     with two() as (one, other):
         client = one.client()

@@ -48,6 +48,7 @@ def _logits(case: LmCase, parts: LanguageModelParts, waves: bool = True) -> Tens
     return logits.reshape(ids.shape[0], ids.shape[1], -1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("golden", ALL, indirect=True)
 def test_logits_are_the_references(golden: Path) -> None:
     case = lm_case(golden)

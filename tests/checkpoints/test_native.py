@@ -31,6 +31,7 @@ def _load(folder: Path) -> LanguageModelParts:
     return load_native(folder, load_codec=load_codec_folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("golden", EACH, indirect=True)
 def test_everything_comes_back_exactly(golden: Path, tmp_path: Path) -> None:
     case, folder = lm_case(golden), tmp_path / "native"
@@ -147,6 +148,7 @@ def test_damaged_weights_are_refused(native: Path) -> None:
         _load(native)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quantize", ["int8", "int4"])
 @pytest.mark.parametrize("golden", ["musicgen_text"], indirect=True)
 def test_quantised_weights_come_back_as_they_were(golden: Path, tmp_path: Path, quantize: str) -> None:

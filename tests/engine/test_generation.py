@@ -73,6 +73,7 @@ def literal(runtime: LanguageModelRuntime, requests: Sequence[GenerateRequest], 
     return pattern.undelay(sequence, 0, total)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize(("delays", "prompt_frames"), [((0, 1, 2, 3), 0), ((0, 0, 1, 1), 7), ((1, 2, 4), 5)])
@@ -163,6 +164,7 @@ def test_beyond_the_window_each_window_continues_the_end_of_the_last() -> None:
     assert torch.equal(long, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frames", [201, 245, 320, 399, 400])
 @pytest.mark.parametrize("prompt_frames", [0, 75, 199])
 def test_long_generations_have_the_length_asked_for(frames: int, prompt_frames: int) -> None:

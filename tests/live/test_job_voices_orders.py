@@ -186,6 +186,7 @@ LATE_AND_CANCELLED = [("hurry", 0), ("ask", 1), *[("engine", 0)] * 4, ("play", 1
 """The voice had missed its start, which was not heard of yet, when it was told to stop."""
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @example(LATE_AND_CANCELLED)
 @given(st.lists(st.tuples(WHAT, st.integers(0, 200)), max_size=80))

@@ -48,6 +48,7 @@ def test_it_is_a_codec(kind: str) -> None:
     assert str(codec.sample_rate) in repr(codec)
 
 
+@pytest.mark.slow
 @every_codec
 @pytest.mark.parametrize("n_samples", [0, 1, 2, 23, 24, 25, 199, 200, 201, 239, 240, 241, 441, 555])
 def test_any_length_comes_back(kind: str, n_samples: int) -> None:

@@ -31,7 +31,8 @@ def kernels(threads: int = 1) -> CodecKernels:
     return CodecKernels(found.library, threads)
 
 
-@pytest.fixture(params=[None, *TARGETS], ids=str, scope="module")
+@pytest.fixture(params=[None, *(pytest.param(target, marks=pytest.mark.slow) for target in TARGETS)], ids=str,
+                scope="module")
 def each(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> CodecKernels:
     if request.param is None:
         return kernels(2)

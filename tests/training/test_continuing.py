@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from training.evaluation.continuing import untrained_folder
 from training.evaluation.making import Job, Maker
+
+
+@pytest.mark.slow
 
 
 def test_the_untrained_model_is_built_and_played_as_the_trained_one(tmp_path: Path) -> None:

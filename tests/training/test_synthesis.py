@@ -108,6 +108,7 @@ def test_pitched_notes_stay_in_key() -> None:
     assert inside / total > 0.97
 
 
+@pytest.mark.slow
 def test_every_style_is_composed_and_captions_name_things() -> None:
     pieces = [compose(seed, 4.0) for seed in range(400)]
     assert {piece.style for piece in pieces} == {style.name for style in STYLES}
