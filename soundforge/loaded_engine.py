@@ -70,10 +70,10 @@ class Engine(LoadedModel):
             text: description; None or "" = unconditional.
             progress: called with (frames done, frames wanted), also when nothing is printed.
             cancel: ends it within one step.
-            **keywords: `seconds` or `bars` with `bpm`, `seed`, `temperature`, `top_k`, `top_p`, `cfg`, `cfg_beta`,
-                `two_step_cfg`, `conditions`, `condition_options`, `guidance`, `window_seconds`, `stride_seconds`,
-                `level_hold`, `decoder`, `processors`, `noise`, ...: the fields of `GenerateRequest` and
-                `SamplingParams`.
+            **keywords: `seconds` or `bars` with `bpm` (and `loop`), `seed`, `temperature`, `top_k`, `top_p`, `cfg`,
+                `cfg_beta`, `two_step_cfg`, `conditions`, `condition_options`, `guidance`, `window_seconds`,
+                `stride_seconds`, `level_hold`, `decoder`, `processors`, `noise`, ...: the fields of `GenerateRequest`
+                and `SamplingParams`.
 
         Raises:
             RequestError, ConditionError: what was asked for cannot be.

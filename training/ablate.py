@@ -53,8 +53,8 @@ class StepClock(WallClock):
         return min(1.0, self.trainer.step / self.steps)
 
 
-def train(sizes: StarterLmSizes, steps: int, checkpoint: Path, tokens: Path, codec: Path) -> LmTrainer:
-    """A variant, trained to its end (or loaded, if it was)."""
+def train(sizes: StarterLmSizes, steps: int, checkpoint: Path, tokens: Path, codec: Path) -> None:
+    """Trains a variant to its end; nothing is left to do for one that was."""
     quantiser = load_codec(codec).quantiser
     data = LmData(tokens, quantiser, 450, sizes.n_codebooks, seed=1, files=slice(1, None))
     trainer = LmTrainer(data, 1e9, sizes, checkpoint=checkpoint, codebooks=quantiser.codebooks, text=TEXT)
@@ -64,7 +64,6 @@ def train(sizes: StarterLmSizes, steps: int, checkpoint: Path, tokens: Path, cod
         if trainer.step % 50 == 0:
             trainer.save()
             print(f"{checkpoint.stem} step {trainer.step} {trainer.clock.spent_seconds / 60:.1f} min", flush=True)
-    return trainer
 
 
 def figures(checkpoint: Path, tokens: Path, codec: Path, loops: int) -> str:

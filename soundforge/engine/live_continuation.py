@@ -143,7 +143,7 @@ class LiveContinuation:
     def beyond(self) -> Samples:
         """At the end: what would have followed the last sample, `[C, n]`, as far as it was made."""
         made = self._audio.beyond
-        return self._matched.apply(np.concatenate(made, axis=-1)) if made else np.zeros((1, 0), np.float32)
+        return self._matched.apply(made) if made.size else made
 
     def update(self, **changes: Any) -> None:
         """Change `sampling`, `guidance` or `conditions` from the next step on; see `Generation.update`."""

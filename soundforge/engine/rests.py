@@ -37,11 +37,7 @@ class Rests:
 
     def allowed(self, prompt: Tensor) -> Tensor:
         """Frames of silence that may follow each other behind prompts of the first codebook `[B, P]`, int64 `[B]`."""
-        longest = prompt.new_zeros(prompt.shape[0])
-        run = longest
-        for column in self._silent[prompt].T:
-            run = (run + 1) * column
-            longest = torch.maximum(longest, run)
+        longest = torch.cat([prompt.new_zeros(prompt.shape[0], 1), self._runs(prompt)], dim=1).amax(1)
         frames = torch.maximum(longest + longest // 2, torch.full_like(longest, self.limits.frames))
         return torch.where(longest >= self._silent_prompt, ENDLESS, frames)
 
@@ -56,7 +52,7 @@ class Rests:
         n = past.shape[1]
         if n == 0:
             return logits
-        run = self._silent[past].flip(1).long().cumprod(1).sum(1)
+        run = self._runs(past)[:, -1]
         over = run >= allowed
         if begins:
             over |= (run == n) & (run >= self.limits.first_frames)
@@ -66,3 +62,9 @@ class Rests:
         bounded = logits.clone()
         bounded[:, 0] = torch.where(over[:, None] & silent, -torch.inf, logits[:, 0])
         return bounded
+
+    def _runs(self, tokens: Tensor) -> Tensor:
+        """How many silent tokens in a row end at each of `[B, n]`."""
+        place = torch.arange(1, tokens.shape[1] + 1, device=tokens.device)
+        last_sound = torch.where(self._silent[tokens], 0, place).cummax(1).values
+        return place - last_sound

@@ -47,8 +47,7 @@ class RunningStream:
     @property
     def beyond(self) -> Samples:
         """At the end: what would have followed the last sample, `[C, n]`, as far as it was made."""
-        made = [] if self._audio is None else self._audio.beyond
-        return np.concatenate(made, axis=-1) if made else np.zeros((1, 0), np.float32)
+        return np.zeros((1, 0), np.float32) if self._audio is None else self._audio.beyond
 
     def update(self, **changes: Any) -> None:
         """Change `sampling`, `guidance` or `conditions` from the next step on; see `Generation.update`.

@@ -34,7 +34,7 @@ class AudioStream:
         self._stream = stream
         self._skip = skip_samples
         self.dropped: list[Tensor] = []
-        self.beyond: list[Samples] = []
+        self._beyond: list[Samples] = []
         self._waiting: list[Tensor] = []
         self._n_waiting = 0
         self._wanted = FIRST_FRAMES
@@ -53,6 +53,15 @@ class AudioStream:
         """All samples still held back, `[B, C, m]`."""
         pieces = [piece for piece in (self._decode(), self._drop(self._stream.finish_decode())) if piece is not None]
         return torch.cat(pieces, dim=-1)
+
+    @property
+    def beyond(self) -> Samples:
+        """What came after the end that was wanted, `[C, n]`, of the first item."""
+        return np.concatenate(self._beyond, axis=-1) if self._beyond else np.zeros((1, 0), np.float32)
+
+    def keep_beyond(self, samples: Samples) -> None:
+        """More of it."""
+        self._beyond.append(samples)
 
     def _decode(self) -> Tensor | None:
         if not self._waiting:
@@ -109,7 +118,7 @@ def stream_generation(generation: Generation, audio: AudioStream, *, n_samples: 
             made += pieces.shape[-1]
             if left is not None:
                 if pieces.shape[-1] > left:
-                    audio.beyond.append(pieces[0][:, left:])
+                    audio.keep_beyond(pieces[0][:, left:])
                 pieces = pieces[..., :left]
                 left -= pieces.shape[-1]
             known = torch.cat(codes_since, dim=-1).cpu().numpy() if codes_since else None
