@@ -64,13 +64,14 @@ class Mentioned:
 
 
 def describe(
-    piece: Piece, rng: np.random.Generator, brightness: int | None, keep: float = 0.7
+    piece: Piece, rng: np.random.Generator, brightness: int | None, energy: int | None, keep: float = 0.7
 ) -> tuple[str, Mentioned]:
     """One caption of ``piece`` and what it says; every attribute is kept at random.
 
     Args:
         brightness: how bright the piece sounds (0 dark, 1 balanced, 2 bright), or None where it is nothing of these:
             what was asked of the filters says little of what is heard, a bass alone is dark with any of them.
+        energy: the same for how much happens in it (0 calm, 2 energetic): its style alone says little of that.
         keep: share of the captions that name what plays; the other attributes have shares of their own.
     """
 
@@ -82,7 +83,7 @@ def describe(
 
     parts: list[str] = []
     mood = piece.mood if kept(0.3) else None
-    energy = piece.energy if kept(0.3) else None
+    energy = energy if kept(0.45) else None
     bright = brightness if kept(0.6) else None
     style = piece.style if kept(0.7) else None
     words = [mood or ""]
@@ -99,7 +100,10 @@ def describe(
         order = rng.permutation(len(tracks))[: int(rng.integers(1, len(tracks) + 1))]
         named = [tracks[int(i)].patch.removeprefix("sf ") for i in order]
         said = [pick(_ROLES[tracks[int(i)].role]) if kept(0.25) else n for i, n in zip(order, named, strict=True)]
-        parts.append(pick(("", "with ", "featuring ")) + pick((" and ", ", ")).join(said))
+        listed = pick((" and ", ", ")).join(said)
+        alone = len(piece.tracks) == 1 and kept(0.6)
+        parts.append(pick(("solo {}", "{} alone", "just {}", "only {}")).format(listed) if alone else
+                     pick(("", "with ", "featuring ")) + listed)  # fmt: skip
     drums = (1 if tracks else 2) if piece.has_drums else 0
     said_drums = drums if kept(0.8) else None
     if said_drums is not None:

@@ -14,6 +14,9 @@ Rng = np.random.Generator
 
 # Seeds from here on are never trained on; they also use the soundfont programs and samples that training leaves out.
 HELD_OUT_SEED = 1_000_000_000
+# Pieces of these seeds lose all but one or two of their pitched parts: who asks for a piano alone wants just that, and
+# composed pieces hardly ever are so bare.
+SOLO_SEEDS = range(900_000, 1_000_000)
 _SAMPLE_DRUM_SHARE = 0.22
 _SOUNDFONT_DRUM_SHARE = 0.30
 
@@ -56,6 +59,8 @@ def compose(seed: int, minimum_seconds: float = 20.0) -> Piece:
         )
         for role, source, patch, notes in loops
     )
+    if seed in SOLO_SEEDS:
+        tracks = _thinned(effects_rng, tracks)
     return Piece(
         seed=seed,
         style=style.name,
@@ -117,6 +122,15 @@ def _loops(
         else:
             parts.append(("lead", _source(patch), patch, patterns.lead_loop(rng, chords, key, mode, steps, swing)))
     return parts
+
+
+def _thinned(rng: Rng, tracks: tuple[Track, ...]) -> tuple[Track, ...]:
+    """One pitched part, or two in a third of the cases; as it was where there is none."""
+    pitched = [track for track in tracks if track.role != "drums"]
+    if not pitched:
+        return tracks
+    kept = rng.permutation(len(pitched))[: 1 + int(rng.random() < 0.33)]
+    return tuple(pitched[int(index)] for index in sorted(kept))
 
 
 def _source(patch: str) -> str:

@@ -1,8 +1,8 @@
 """Batches for the language model: windows of tokenised pieces with randomly dropped conditions.
 
 Windows start anywhere in a piece, so the bar line falls anywhere and a bar is rarely a whole number of frames: just
-what a captured loop looks like. Every condition is left out often enough that the model works with none of them. A
-third of the windows changes to another piece on the way, and with it all conditions: inside one piece what was heard
+what a captured loop looks like. Every condition is left out often enough that the model works with none of them. Four
+in ten windows change to another piece on the way, and with it all conditions: inside one piece what was heard
 says nearly all that a text says, so only at such a change is following the conditions worth much.
 """
 
@@ -31,7 +31,7 @@ from training.frame_labels import FRAME_RATE_HZ
 
 NOTHING = 0.12
 """Share of the windows without any guided condition: the null row of guidance."""
-CHANGING = 0.33
+CHANGING = 0.4
 """Share of the windows that change to another piece."""
 
 
@@ -104,7 +104,8 @@ class LmData:
         self.bpm = np.concatenate([item["bpm"] for item in loaded])
         self.beats_per_bar = np.concatenate([item["beats_per_bar"] for item in loaded])
         self.pieces = [compose(int(seed)) for item in loaded for seed in item["seeds"]]
-        self.brightness = brightness_of(np.concatenate([item["centroid_hz"] for item in loaded]))
+        self.brightness = thirds(np.concatenate([item["centroid_hz"] for item in loaded]))
+        self.energy = thirds(np.array([piece.onsets_per_second for piece in self.pieces]))
         # A loop that comes round twice in a window teaches to carry on; longer ones teach what may come next.
         seconds = np.array([p.loop_bars * p.beats_per_bar * 60.0 / p.bpm for p in self.pieces])
         share = np.where(seconds <= frames / FRAME_RATE_HZ / 2, 2.0, 1.0)
@@ -116,7 +117,7 @@ class LmData:
 
     def caption_pieces(self, row: int) -> list[list[int]]:
         """A random caption of piece ``row``, as word pieces."""
-        return tokenise(describe(self.pieces[row], self.rng, self.brightness[row])[0])
+        return tokenise(describe(self.pieces[row], self.rng, self.brightness[row], self.energy[row])[0])
 
     def batch(self, size: int, conditions: bool = True) -> LmBatch:
         """``size`` windows; ``conditions=False`` leaves every condition out."""
@@ -152,7 +153,7 @@ class LmData:
                 text[index] = self.caption_pieces(part.row)
             if rng.random() < 0.35:
                 chroma[part.window, there] = self._chroma(part, there.stop - there.start)
-            if rng.random() < 0.3:
+            if rng.random() < 0.4:
                 style[index] = self._style(part.row)
         transport = torch.zeros(size, columns, rows[0].shape[-1])
         for part, features in zip(sections, rows, strict=True):
@@ -231,8 +232,7 @@ class LmData:
         return style_summary(self.quantiser.decode(codes))[0]
 
 
-def brightness_of(centroid_hz: NDArray[np.float32]) -> list[int | None]:
-    """0, 1 or 2 for the darkest and brightest pieces and those in the middle, None between; by spectral centroid."""
-    edges = np.quantile(centroid_hz, [0.27, 0.4, 0.6, 0.73])
-    place = np.searchsorted(edges, centroid_hz)
-    return [(0, None, 1, None, 2)[int(p)] for p in place]
+def thirds(values: NDArray[np.floating]) -> list[int | None]:
+    """0, 1 or 2 for the lowest values, those in the middle and the highest, None between: what words can tell apart."""
+    edges = np.quantile(values, [0.27, 0.4, 0.6, 0.73])
+    return [(0, None, 1, None, 2)[int(place)] for place in np.searchsorted(edges, values)]

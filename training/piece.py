@@ -83,6 +83,12 @@ class Piece:
         """Exact length of all bars in seconds (tails of the last notes are cut there)."""
         return self.bars * self.beats_per_bar * 60.0 / self.bpm
 
+    @property
+    def onsets_per_second(self) -> float:
+        """Moments at which something begins, a second; within 40 ms they count as one."""
+        moments = {round(note.start_beats * 60.0 / self.bpm / 0.04) for track in self.tracks for note in track.notes}
+        return len(moments) / self.seconds
+
     def labels(self) -> dict[str, object]:
         """All labels as plain JSON values; exact, because the piece was composed from them."""
         return {

@@ -83,8 +83,8 @@ def caption_batch(pieces: list[Piece], rng: np.random.Generator, size: int) -> t
     """Word pieces and targets of ``size`` random captions."""
     words, classes, named = [], [], []
     for index in rng.integers(len(pieces), size=size):
-        brightness = int(rng.integers(4))
-        text, said = describe(pieces[int(index)], rng, None if brightness == 3 else brightness)
+        brightness, energy = ((0, 1, 2, None)[int(draw)] for draw in rng.integers(4, size=2))
+        text, said = describe(pieces[int(index)], rng, brightness, energy)
         words.append(tokenise(text))
         a, b = targets(said)
         classes.append(a)

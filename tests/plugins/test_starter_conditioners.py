@@ -117,6 +117,19 @@ def test_a_style_brings_its_usual_tempo() -> None:
     assert len({usual_tempo("rock", seed) for seed in range(9)}) > 3
 
 
+def test_words_choose_the_slower_or_the_faster_end() -> None:
+    for seed in range(20):
+        slow, fast = usual_tempo("calm rock", seed), usual_tempo("Energetic rock, distorted guitar", seed)
+        assert slow in range(100, 114)
+        assert fast in range(127, 141)
+        assert usual_tempo("slow groove", seed) in range(64, 89)
+        assert usual_tempo("upbeat", seed) in range(132, 157)
+        # Both at once say nothing of the tempo, and a word inside another is none.
+        assert usual_tempo("calm yet driving rock", seed) == usual_tempo("rock", seed)
+        assert usual_tempo("breakfast rock", seed) == usual_tempo("rock", seed)
+    assert usual_tempo("calm, no drums", 1) is None
+
+
 def test_a_text_sets_the_beat_only_where_nothing_else_does() -> None:
     text = StarterText(setup("text", 32 + TRANSPORT_WIDTH + 12))
     transport = Transport(setup("transport", TRANSPORT_WIDTH))

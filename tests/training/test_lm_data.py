@@ -12,7 +12,7 @@ pytest.importorskip("scipy")
 from soundforge.nn.starter_codec import ResidualQuantiser
 from soundforge.nn.starter_conditions import TRANSPORT_WIDTH
 from training import lm_data
-from training.lm_data import LmBatch, LmData, brightness_of
+from training.lm_data import LmBatch, LmData, thirds
 from training.lm_model import CODEBOOK_WEIGHTS, StarterLm, StarterLmSizes, beginnings
 
 FRAMES = 120
@@ -79,7 +79,7 @@ def test_some_windows_have_no_guided_condition_at_all(data: LmData, monkeypatch:
 
 
 def test_brightness_names_the_ends_and_the_middle() -> None:
-    assert brightness_of(np.arange(11, dtype=np.float32)) == [0, 0, 0, None, None, 1, 1, None, 2, 2, 2]
+    assert thirds(np.arange(11, dtype=np.float32)) == [0, 0, 0, None, None, 1, 1, None, 2, 2, 2]
 
 
 def test_the_fast_loss_is_cross_entropy_and_so_are_its_gradients(

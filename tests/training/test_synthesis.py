@@ -113,7 +113,7 @@ def test_every_style_is_composed_and_captions_name_things() -> None:
     pieces = [compose(seed, 4.0) for seed in range(400)]
     assert {piece.style for piece in pieces} == {style.name for style in STYLES}
     rng = np.random.default_rng(0)
-    texts = " ".join(describe(piece, rng, 0)[0] for piece in pieces)
+    texts = " ".join(describe(piece, rng, 0, 1)[0] for piece in pieces)
     for word in ("bpm", "no drums", "bass", "techno", "dark", "minor"):
         assert word in texts
 
@@ -122,7 +122,7 @@ def test_captions_say_what_they_report() -> None:
     rng = np.random.default_rng(1)
     for seed in range(200):
         piece = compose(seed, 4.0)
-        text, said = describe(piece, rng, 2)
+        text, said = describe(piece, rng, 2, 0)
         if said.drums == 0:
             assert not piece.has_drums
         assert said.bpm in (None, piece.bpm)

@@ -10,6 +10,7 @@ from training.compose import HELD_OUT_SEED, compose
 from training.evaluation import measures
 from training.evaluation.making import Job, Maker
 from training.evaluation.material import Wave
+from training.evaluation.measures import Floats
 from training.evaluation.report import Figure, mean, two_auc
 from training.piece import PITCH_CLASSES
 
@@ -89,18 +90,18 @@ def rows(maker: Maker, count: int) -> dict[str, dict[str, Figure | str]]:
 
 def truth(count: int) -> dict[str, dict[str, Figure | str]]:
     """The same figures on composed pieces that fit the texts: what the measures themselves can tell apart."""
-    from training.lm_data import brightness_of
+    from training.lm_data import thirds
     from training.render import render
 
     pieces = [compose(HELD_OUT_SEED + 20_000 + i) for i in range(count * 4)]
     waves = [render(piece)[: round(SECONDS * 32_000)] for piece in pieces]
     ratio = [measures.percussive_ratio(w) for w in waves]
-    centroid = np.array([measures.centroid_hz(w) for w in waves], dtype=np.float32)
+    centroid = np.array([measures.centroid_hz(w) for w in waves])
     only = [r for r, p in zip(ratio, pieces, strict=True) if all(t.role == "drums" for t in p.tracks)]
     none = [r for r, p in zip(ratio, pieces, strict=True) if not p.has_drums]
     some = [r for r, p in zip(ratio, pieces, strict=True) if p.has_drums]
-    place = brightness_of(centroid)
-    high, low = ([float(c) for c, b in zip(centroid, place, strict=True) if b == which] for which in (2, 0))
+    bright, dark = _ends(centroid, thirds(centroid))
+    energetic, calm = _ends([onset_rate(w) for w in waves], thirds(np.array([p.onsets_per_second for p in pieces])))
     shares = [
         measures.share_in_scale(w, p.key, p.mode)
         for w, p in zip(waves, pieces, strict=True)
@@ -110,12 +111,19 @@ def truth(count: int) -> dict[str, dict[str, Figure | str]]:
     return {
         "drums only / no drums, AUC of percussive to harmonic": {"composed pieces": two_auc(only, none)},
         "with drums / without drums, the same": {"composed pieces": two_auc(some, none)},
-        "bright / dark, AUC of spectral centroid": {"composed pieces": two_auc(high, low)},
+        "bright / dark, AUC of spectral centroid": {"composed pieces": two_auc(bright, dark)},
+        "energetic / calm, AUC of onsets a second": {"composed pieces": two_auc(energetic, calm)},
         "tempo within 3 %": {"composed pieces": mean([float(measures.tempo_error(w, p.bpm) <= 0.03)
                                                       for w, p in drummed])},
         "85 % of chroma in the asked scale": {"composed pieces": mean([float(s >= 0.85) for s in shares])},
         "share of chroma in the asked scale": {"composed pieces": mean(shares)},
     }  # fmt: skip
+
+
+def _ends(values: Sequence[float] | Floats, place: Sequence[int | None]) -> tuple[list[float], list[float]]:
+    """Those of the highest and of the lowest place."""
+    high, low = ([float(v) for v, p in zip(values, place, strict=True) if p == which] for which in (2, 0))
+    return high, low
 
 
 def onset_rate(wave: Wave) -> float:
