@@ -6,6 +6,7 @@ For authors of `GenerativeModel`s; decoder language models get their conditions 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from soundforge.blend import Blend
@@ -51,9 +52,10 @@ def prepare_values(values: Mapping[str, Any], conditioners: Mapping[str, Conditi
         ConditionError: from the conditioners.
     """
     out: dict[str, Any] = {}
+    given = frozenset(values)
     for name, conditioner in conditioners.items():
         value = values.get(name)
         if isinstance(value, Clip):
             value = value.as_waveform()
-        out[name] = None if value is None else conditioner.prepare(value, contexts[name])
+        out[name] = None if value is None else conditioner.prepare(value, replace(contexts[name], given=given))
     return out

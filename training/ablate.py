@@ -74,7 +74,7 @@ def figures(checkpoint: Path, tokens: Path, codec: Path, loops: int) -> str:
     loss = validate(model, [watched.batch(8) for _ in range(3)])[1]
     material = held_out_loops(loops, 4.0)
     with tempfile.TemporaryDirectory() as name:
-        export(net, model, Path(name))
+        export(net, model, None, Path(name))
         maker = Maker(Path(name))
         made = score(material, maker.make(jobs_for(material, True), 4.0)[0])
         began = time.perf_counter()

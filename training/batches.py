@@ -47,13 +47,13 @@ class CropSampler:
         return out.astype(np.float32)
 
     def batch(self, size: int) -> Tensor:
-        """``size`` crops: 4 % silence, 5 % that begin or fall silent, 15 % mixtures, 8 % held tones; -14 to +6 dB."""
+        """``size`` crops: 4 % silence, 5 % that begin or fall silent, 15 % mixtures, 14 % held tones; -14 to +6 dB."""
         out = np.zeros((size, self.n_samples), dtype=np.float32)
         for row in range(size):
             draw = self.rng.random()
             if draw < 0.04:
                 continue
-            crop = self._held() if draw >= 0.92 else self._crop()
+            crop = self._held() if draw >= 0.86 else self._crop()
             if draw < 0.19:
                 crop = crop + self._crop() * np.float32(self.rng.uniform(0.3, 1.0))
             elif draw < 0.24:

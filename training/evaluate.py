@@ -20,7 +20,7 @@ import torch
 from soundforge.audio import Waveform
 from soundforge.requests import SamplingParams
 from soundforge_plugins.starter.codec import StarterCodec
-from training.evaluation import continuing, described, following, seamless, sound
+from training.evaluation import continuing, described, following, instruments, seamless, sound
 from training.evaluation.making import Maker
 from training.evaluation.material import RATE, groove_loops, held_out_loops, recordings
 from training.evaluation.report import Figure, table
@@ -81,6 +81,7 @@ def text_section(maker: Maker, quick: bool) -> str:
     rows: dict[str, dict[str, Figure | str]] = described.rows(maker, count)
     for name, values in described.truth(count).items():
         rows[name] = rows[name] | values
+    rows |= instruments.rows(maker, 4 if quick else 8)
     return table(rows, "text, from nothing")
 
 

@@ -17,11 +17,14 @@ from torch import Tensor
 
 from soundforge.nn.starter_codec import StarterCodecNet
 from soundforge.nn.starter_conditions import CHROMA_WIDTH, LEVEL_WIDTH, TRANSPORT_WIDTH
+from soundforge.nn.starter_recall import StyleMemory
 from training.codec import load_codec
 from training.codec_tune import CHECKPOINT as CODEC_CHECKPOINT
 from training.lm import CHECKPOINT as LM_CHECKPOINT
 from training.lm import load_lm
 from training.lm_model import StarterLm
+from training.recall import CHECKPOINT as RECALL_CHECKPOINT
+from training.recall import load_recall
 
 WEIGHTS = Path(__file__).parent.parent / "plugins" / "soundforge_plugins" / "starter" / "weights"
 VERSION = "0.3.0"
@@ -52,13 +55,15 @@ def _half(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach().to(torch.float16).contiguous() for name, value in tensors.items()}
 
 
-def lm_tensors(model: StarterLm) -> dict[str, Tensor]:
+def lm_tensors(model: StarterLm, memory: StyleMemory | None) -> dict[str, Tensor]:
     """Shipped names: ``lm.*``, ``slots.<name>.weight`` (the projection), ``conditioners.text.*``."""
     tensors = {f"lm.{name}": value for name, value in model.lm.state_dict().items()}
     tensors |= {f"conditioners.text.{name}": value for name, value in model.text.state_dict().items()}
     tensors |= {f"slots.{name}.weight": layer.weight for name, layer in model.project.items()}
-    # A tempo that only the text asks for comes with the text's features, laid out as the transport's (and a key as
-    # chroma, whose projection is put beside these when the model is loaded).
+    if memory is not None:
+        tensors |= {f"conditioners.text.memory.{name}": value for name, value in memory.state_dict().items()}
+    # A tempo that only the text asks for comes with the text's features, laid out as the transport's (a key as chroma
+    # and what a text sounds like as style: these projections are put beside it when the model is loaded).
     tensors["slots.text.weight"] = torch.cat([tensors["slots.text.weight"], tensors["slots.transport.weight"]], dim=1)
     return tensors
 
@@ -73,9 +78,13 @@ def _slot(name: str, conditioner: str, width: int, per_frame: bool = False, **op
     }  # fmt: skip
 
 
-def configuration(codec: StarterCodecNet, model: StarterLm, defaults: dict[str, Any]) -> dict[str, Any]:
+def configuration(
+    codec: StarterCodecNet, model: StarterLm, memory: StyleMemory | None, defaults: dict[str, Any]
+) -> dict[str, Any]:
     """Everything needed to build the model, and where it came from."""
     sizes = model.sizes
+    beside = {"chroma": CHROMA_WIDTH} | ({} if memory is None else {"style": 2 * sizes.latent_width})
+    text_width = sizes.text_width + TRANSPORT_WIDTH + sum(beside.values())
     return {
         "model_type": "soundforge-starter",
         "version": VERSION,
@@ -88,8 +97,7 @@ def configuration(codec: StarterCodecNet, model: StarterLm, defaults: dict[str, 
         "window_seconds": WINDOW_FRAMES / 50.0,
         "stride_seconds": WINDOW_FRAMES / 100.0,
         "slots": [
-            _slot("text", "starter_text", sizes.text_width + TRANSPORT_WIDTH + CHROMA_WIDTH, per_frame=True,
-                  **{"with": ["chroma"]}),
+            _slot("text", "starter_text", text_width, per_frame=True, **{"with": list(beside)}),
             _slot("transport", "transport", TRANSPORT_WIDTH, per_frame=True),
             _slot("chroma", "starter_chroma", CHROMA_WIDTH, per_frame=True),
             _slot("style", "starter_style", 2 * sizes.latent_width),
@@ -103,13 +111,17 @@ def configuration(codec: StarterCodecNet, model: StarterLm, defaults: dict[str, 
 
 
 def export(
-    codec: StarterCodecNet, model: StarterLm, folder: Path = WEIGHTS, defaults: dict[str, Any] | None = None
+    codec: StarterCodecNet,
+    model: StarterLm,
+    memory: StyleMemory | None,
+    folder: Path = WEIGHTS,
+    defaults: dict[str, Any] | None = None,
 ) -> None:
-    """Writes the three files."""
+    """Writes the three files; without a memory a text is its words alone."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file(_half(codec.state_dict()), folder / "codec.safetensors")
-    save_file(_half(lm_tensors(model)), folder / "lm.safetensors")
-    values = configuration(codec, model, defaults or DEFAULTS)
+    save_file(_half(lm_tensors(model, memory)), folder / "lm.safetensors")
+    values = configuration(codec, model, memory, defaults or DEFAULTS)
     (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n")
 
 
@@ -121,9 +133,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--codec", type=Path, default=CODEC_CHECKPOINT)
     parser.add_argument("--lm", type=Path, default=LM_CHECKPOINT)
+    parser.add_argument("--recall", type=Path, default=RECALL_CHECKPOINT)
     parser.add_argument("--folder", type=Path, default=WEIGHTS)
     arguments = parser.parse_args()
-    export(load_codec(arguments.codec), load_lm(arguments.lm), arguments.folder)
+    export(load_codec(arguments.codec), load_lm(arguments.lm), load_recall(arguments.recall), arguments.folder)
     total = sum(path.stat().st_size for path in arguments.folder.iterdir())
     print(f"{arguments.folder}: {total / 1e6:.1f} MB")
 

@@ -153,8 +153,8 @@ class LmData:
                 text[index] = self.caption_pieces(part.row)
             if rng.random() < 0.35:
                 chroma[part.window, there] = self._chroma(part, there.stop - there.start)
-            if rng.random() < 0.4:
-                style[index] = self._style(part.row)
+            if rng.random() < 0.5:
+                style[index] = self.style(part.row)
         transport = torch.zeros(size, columns, rows[0].shape[-1])
         for part, features in zip(sections, rows, strict=True):
             transport[part.window, part.at : part.at + len(features)] = features
@@ -224,7 +224,7 @@ class LmData:
         level = 10 * np.log10(self.power[row, start : start + frames].mean() + 1e-10) + self.rng.normal(0, 0.5)
         return level_features(torch.tensor([level]))[0]
 
-    def _style(self, row: int) -> Tensor:
+    def style(self, row: int) -> Tensor:
         """An excerpt of the same piece from anywhere in it."""
         length = min(STYLE_FRAMES, self.codes.shape[2])
         start = int(self.rng.integers(self.codes.shape[2] - length + 1))

@@ -16,6 +16,7 @@ from training.export import export
 from training.lm import LmTrainer, load_lm
 from training.lm_data import LmData
 from training.lm_model import StarterLmSizes
+from training.recall import RecallTrainer, captions_of, styles_of
 from training.tokenise import tokenise_shard
 
 CODEC = StarterCodecConfig(
@@ -28,7 +29,7 @@ LM = StarterLmSizes(
 
 
 def run(folder: Path, codec_steps: int = 40, lm_steps: int = 30, pieces: int = 4) -> dict[str, list[float]]:
-    """Renders, trains the codec and its decoder on, tokenises, trains the language model, exports; returns losses."""
+    """Renders, trains the codec, its decoder on, the language model and the memory, exports; returns losses."""
     render_shard(0, folder / "audio", pieces, seconds=8)
     trainer = CodecTrainer(
         open_shards(folder / "audio"), minutes=1.0, config=CODEC, batch=4,
@@ -49,8 +50,11 @@ def run(folder: Path, codec_steps: int = 40, lm_steps: int = 30, pieces: int = 4
     lm = LmTrainer(data, minutes=1.0, sizes=LM, batch=4, checkpoint=folder / "lm.pt")
     lm_losses = [lm.train_step()[0] for _ in range(lm_steps)]
     lm.save()
-    export(net, load_lm(folder / "lm.pt"), folder / "weights")
-    return {"codec": codec_losses, "sound": sound_losses, "lm": lm_losses}
+    model = load_lm(folder / "lm.pt")
+    recall = RecallTrainer(captions_of(data, model.text), styles_of(data), steps=lm_steps, width=8)
+    recall_losses = recall.train(batch=len(data.pieces))
+    export(net, model, recall.memory(entries=len(data.pieces)), folder / "weights")
+    return {"codec": codec_losses, "sound": sound_losses, "lm": lm_losses, "recall": recall_losses}
 
 
 def main() -> None:

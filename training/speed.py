@@ -48,7 +48,7 @@ def main() -> None:
         sizes = StarterLmSizes(d_model=width, n_layers=layers, ffn_width=4 * width)
         model = StarterLm(sizes)
         with tempfile.TemporaryDirectory() as folder:
-            export(codec, model, Path(folder))
+            export(codec, model, None, Path(folder))
             factor = real_time_factor(Path(folder), arguments.seconds)
         count = sum(p.numel() for p in model.parameters()) / 1e6
         print(f"| {layers} layers of {width} | {count:.1f} M | {factor:.1f} |", flush=True)

@@ -104,6 +104,8 @@ class ConditionBank:
         """
         chosen = self._choose(name for item in values for name in item)
         self._check_options(options)
+        given = tuple(frozenset(slot for slot, choice in chosen.items() if choice.name in item) for item in values)
+        contexts = [replace(context, given=names) for context, names in zip(contexts, given, strict=True)]
         prepared: dict[str, list[Any]] = {}
         conditioners: dict[str, Conditioner] = {}
         timeless: set[str] = set()
@@ -118,6 +120,8 @@ class ConditionBank:
             if projection is not None:
                 projections[slot_name] = projection
             old = None if previous is None or slot_name not in previous.values else previous
+            if old is not None and _seen(choice.conditioner, given) != _seen(choice.conditioner, old.given):
+                old = None  # what it prepared rests on what else was given
             if old is not None and changed is not None:
                 anew = bool({slot_name, choice.name, old.said[slot_name]} & set(changed))
             else:
@@ -143,7 +147,7 @@ class ConditionBank:
         return PreparedConditions(slots, conditioners, prepared, own_contexts, self._tail_frames,
                                   frozenset(timeless), encoded, {slot: choice.name for slot, choice in chosen.items()},
                                   projections, self._knows,
-                                  frozenset(slot for slot, choice in chosen.items() if choice.automatic))
+                                  frozenset(slot for slot, choice in chosen.items() if choice.automatic), given)
 
     def _knows(self, name: str) -> bool:
         try:
@@ -191,6 +195,12 @@ class ConditionBank:
 
     def _describe_slots(self) -> str:
         return ", ".join(describe_slot(slot) for slot in self.slots) or "it takes no conditions"
+
+
+def _seen(conditioner: Conditioner, given: Sequence[frozenset[str]]) -> list[frozenset[str]]:
+    """Of the slots that have values, per item, those that the conditioner watches."""
+    watched: frozenset[str] = getattr(conditioner, "watches", frozenset())
+    return [names & watched for names in given]
 
 
 def _prepare_row(choice: Choice, values: Sequence[Mapping[str, Any]], contexts: Sequence[ConditionContext],

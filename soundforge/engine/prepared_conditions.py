@@ -37,6 +37,7 @@ class PreparedConditions:
         projections: by slot name, trained weights that a conditioner brought along.
         knows: whether a name is that of a condition which this model can take.
         automatic: names of slots whose conditioner needs no value.
+        given: per item, names of the slots that a user gave a value for.
     """
 
     slots: Sequence[Slot]
@@ -50,6 +51,7 @@ class PreparedConditions:
     projections: Mapping[str, Projection] = field(default_factory=dict)
     knows: Callable[[str], bool] = lambda name: False
     automatic: Sources = frozenset()
+    given: Sequence[Sources] = ()
 
     @property
     def batch_size(self) -> int:

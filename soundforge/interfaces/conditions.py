@@ -79,6 +79,8 @@ class ConditionContext:
             less in later ones (below 0 where it began before the window). What has a place in time (a melody, a
             curve) is laid out from here, so that all windows together are one piece. None = at `prompt_frames`.
         window_seconds: longest window of this generation (the checkpoint's, or the request's when shorter).
+        given: names of the slots for which this request has a value. A conditioner with an attribute `watches`, a
+            frozenset of such names, prepares its value again when one of them is given or taken away while it plays.
     """
 
     sample_rate: int
@@ -95,6 +97,7 @@ class ConditionContext:
     window_start_frames: int | None = None
     window_seconds: float = 0.0
     new_start_frames: int | None = None
+    given: frozenset[str] = frozenset()
 
     @property
     def new_start(self) -> int:

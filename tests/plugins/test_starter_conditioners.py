@@ -10,7 +10,8 @@ from soundforge.audio import Waveform
 from soundforge.errors import ConditionError
 from soundforge.interfaces import ConditionContext, ConditionerSetup, Slot
 from soundforge.nn.starter_conditions import TRANSPORT_WIDTH, transport_features
-from soundforge.nn.starter_text import BUCKETS, asked_key, asked_tempo, word_pieces
+from soundforge.nn.starter_recall import StyleMemory
+from soundforge.nn.starter_text import BUCKETS, StarterTextEncoder, asked_key, asked_tempo, word_pieces
 from soundforge_plugins.starter.conditioners import ORDINARY_LEVEL_DB, StarterChroma, StarterLevel, StarterStyle
 from soundforge_plugins.starter.tempi import usual_tempo
 from soundforge_plugins.starter.text import StarterText
@@ -144,6 +145,60 @@ def test_a_text_sets_the_beat_only_where_nothing_else_does() -> None:
     later = context(prompt_frames=40, window_start_frames=60, new_start_frames=-60, window_seconds=4.0)
     there = text.encode([text.prepare("house, 120 bpm", said)], later).values[..., 32:-12]
     torch.testing.assert_close(there[:, :40], beat[:, 60:], atol=1e-4, rtol=0)
+
+
+def remembering(entries: int = 6) -> StarterText:
+    """A text conditioner that remembers pieces; the style of piece i is i + 1 throughout, four numbers wide."""
+    torch.manual_seed(0)
+    memory = StyleMemory(entries, 32, 4, width=8)
+    memory.keys.copy_(torch.nn.functional.normalize(torch.randn(entries, 8), dim=-1))
+    memory.styles.copy_(torch.arange(1.0, entries + 1)[:, None].expand(-1, 4))
+    tensors = {f"memory.{name}": value for name, value in memory.state_dict().items()}
+    tensors |= StarterTextEncoder(32).state_dict()
+    slot = Slot("text", "text", 32 + TRANSPORT_WIDTH + 12 + 4, "sum", 50.0)
+    return StarterText(ConditionerSetup(slot, tensors=tensors))
+
+
+def test_a_text_recalls_a_style_unless_something_else_says_how_it_sounds() -> None:
+    text = remembering()
+
+    def style(at: ConditionContext, said: str = "solo piano") -> torch.Tensor:
+        return text.encode([text.prepare(said, at)], at).values[0, :, -4:]
+
+    kept = style(context(seed=3))
+    assert float(kept[0, 0]) in range(1, 7) and bool((kept == kept[0, 0]).all())
+    torch.testing.assert_close(style(context(seed=3, bpm=120.0)), kept)
+    assert len({float(style(context(seed=seed))[0, 0]) for seed in range(30)}) > 1
+    for silent in (context(seed=3, given=frozenset({"text", "style"})), context(seed=3, options={"recall": False}),
+                   context(seed=3, prompt=beat_loop(100.0, 2.0), prompt_frames=100)):
+        assert float(style(silent).abs().max()) == 0.0
+    with pytest.raises(ConditionError, match=r"option 'recall'.*expected true or false"):
+        text.prepare("solo piano", context(options={"recall": "no"}))
+
+
+def test_a_weight_of_the_text_leaves_its_style_alone() -> None:
+    text = remembering()
+    whole = text.prepare("solo piano", context(seed=1))
+    assert whole is not None and whole.unweighted is not None
+    both = text.encode([whole, whole.unweighted], context(seed=1)).values
+    torch.testing.assert_close(both[0, :, 32:], both[1, :, 32:])
+    assert float(both[0, :, :32].abs().max()) > 0.0 == float(both[1, :, :32].abs().max())
+
+
+def test_the_nearest_pieces_are_recalled_the_nearer_the_oftener() -> None:
+    memory = StyleMemory(50, 16, 3, width=8)
+    torch.manual_seed(1)
+    asked = torch.randn(16)
+    with torch.no_grad():
+        towards = memory.query(asked)
+        away = torch.nn.functional.normalize(torch.randn(50, 8), dim=-1)
+        memory.keys.copy_(-away * torch.sign(away @ towards)[:, None])  # all on the far side ...
+        memory.keys[7], memory.keys[11] = towards, torch.nn.functional.normalize(towards + 0.3 * away[0], dim=-1)
+        memory.styles.copy_(torch.arange(50.0)[:, None].expand(-1, 3))
+        memory.sharpness.fill_(20.0)
+    found = [int(memory.recall(asked, seed)[0]) for seed in range(200)]
+    assert found == [int(memory.recall(asked, seed)[0]) for seed in range(200)]
+    assert set(found) <= {7, 11} and found.count(7) > found.count(11) > 0  # ... but these two
 
 
 @pytest.mark.parametrize(("said", "key"), [

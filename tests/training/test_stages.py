@@ -32,7 +32,7 @@ def test_nano_preset_trains_both_stages_and_exports(tmp_path: Path) -> None:
     pytest.importorskip("tinysoundfont")
     losses = nano.run(tmp_path)
     assert np.mean(losses["codec"][-8:]) < np.mean(losses["codec"][:8])
-    for part in ("sound", "lm"):
+    for part in ("sound", "lm", "recall"):
         assert np.mean(losses[part][-5:]) < np.mean(losses[part][:5]), part
     # The decoder that was trained on has more blocks, and the same codes.
     before, after = (load_codec(tmp_path / name) for name in ("codec.pt", "codec-tuned.pt"))

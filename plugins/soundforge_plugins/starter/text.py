@@ -3,47 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from soundforge.errors import ConditionError
 from soundforge.interfaces import Condition, ConditionContext, ConditionerSetup
 from soundforge.nn import starter_conditions as features
+from soundforge.nn.starter_recall import StyleMemory
 from soundforge.nn.starter_text import TEXT_HEADS, StarterTextEncoder, asked_key, asked_tempo, pad_tokens, tokenise
 from soundforge_plugins.starter.tempi import usual_tempo
 from soundforge_plugins.starter.timing import Beat, beat_features
 
+_MEMORY = "memory."
+
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A text: pieces of its words; the tempo in BPM and the key that it sets, where nothing else does."""
+    """A text: pieces of its words; the tempo in BPM, the key and the style that it brings, where nothing else does."""
 
     words: list[list[int]]
-    bpm: float | None
-    key: tuple[int, str] | None
+    bpm: float | None = None
+    key: tuple[int, str] | None = None
+    style: Tensor | None = None
 
     @property
     def unweighted(self) -> Description | None:
-        """The tempo and the key alone: a weight of the text is one of its words."""
-        return None if self.bpm is None and self.key is None else Description([], self.bpm, self.key)
+        """What it brings, without its words: a weight of the text is one of these."""
+        nothing = self.bpm is None and self.key is None and self.style is None
+        return None if nothing else replace(self, words=[])
 
 
 class StarterText:
-    """Text to one vector for all frames, with the beat of a tempo and the chroma of a key that only the text sets."""
+    """Text to one vector for all frames; with it a beat, the chroma of a key, and a style, that only the text sets."""
+
+    watches = frozenset({"style"})
 
     def __init__(self, setup: ConditionerSetup) -> None:
-        width = setup.slot.width - features.TRANSPORT_WIDTH - features.CHROMA_WIDTH
+        known = {name.removeprefix(_MEMORY): t for name, t in setup.tensors.items() if name.startswith(_MEMORY)}
+        self.memory = StyleMemory.of(known) if known else None
+        self.style_width = 0 if self.memory is None else self.memory.styles.shape[1]
+        width = setup.slot.width - features.TRANSPORT_WIDTH - features.CHROMA_WIDTH - self.style_width
         if width <= 0 or width % TEXT_HEADS:
             raise ConditionError(
                 f"condition 'text' came with a slot of width {setup.slot.width}, expected a multiple of "
                 f"{TEXT_HEADS} for the words, and {features.TRANSPORT_WIDTH + features.CHROMA_WIDTH} for "
-                "the beat and the key; use the starter's own configuration"
+                "the beat and the key, and what its memory holds; use the starter's own configuration"
             )
         self.encoder = StarterTextEncoder(width)
         if setup.tensors:
-            self.encoder.load_state_dict({name: tensor.float() for name, tensor in setup.tensors.items()})
+            words = {name: t.float() for name, t in setup.tensors.items() if not name.startswith(_MEMORY)}
+            self.encoder.load_state_dict(words)
         self.encoder.eval().requires_grad_(False).to(setup.device)
         self.device = setup.device
 
@@ -56,13 +68,27 @@ class StarterText:
         words = tokenise(value)
         if not words:
             return None
-        if context.bpm is not None or context.prompt is not None:
-            return Description(words, None, None if context.prompt is not None else asked_key(value))
-        return Description(words, asked_tempo(value) or usual_tempo(value, context.seed), asked_key(value))
+        if context.prompt is not None:
+            return Description(words)
+        style = self._recalled(words, context)
+        if context.bpm is not None:
+            return Description(words, None, asked_key(value), style)
+        return Description(words, asked_tempo(value) or usual_tempo(value, context.seed), asked_key(value), style)
+
+    def _recalled(self, words: list[list[int]], context: ConditionContext) -> Tensor | None:
+        """Style summary ``[S]`` of a piece that sounds like the text; None where the request gives a style, or does
+        not want that (option `recall`)."""
+        recall = context.options.get("recall", True)
+        if not isinstance(recall, bool):
+            raise ConditionError(f"option 'recall' of condition 'text' came as {recall!r}, expected true or false")
+        if self.memory is None or not recall or "style" in context.given:
+            return None
+        with torch.inference_mode():
+            return self.memory.recall(self.encoder(pad_tokens([words]).to(self.device))[0].cpu(), context.seed)
 
     @torch.inference_mode()
     def encode(self, prepared: Sequence[Description | None], context: ConditionContext) -> Condition:
-        """`[B, n_frames, W + transport + chroma]`; rows without text are masked."""
+        """`[B, n_frames, W + transport + chroma + style]`; rows without text are masked."""
         pieces = pad_tokens([[] if item is None else item.words for item in prepared]).to(self.device)
         n = max(1, context.n_frames)
         held = self.encoder(pieces)[:, None].expand(-1, n, -1)
@@ -76,5 +102,10 @@ class StarterText:
         for row, item in enumerate(prepared):
             if item is not None and item.key is not None:
                 keys[row, 0] = features.key_features(*item.key)
-        values = torch.cat([held, beats.to(held), keys.to(held).expand(-1, n, -1)], dim=-1)
+        styles = torch.zeros(len(prepared), 1, self.style_width)
+        for row, item in enumerate(prepared):
+            if item is not None and item.style is not None:
+                styles[row, 0] = item.style
+        frames = [part.to(held).expand(-1, n, -1) for part in (beats, keys, styles)]
+        values = torch.cat([held, *frames], dim=-1)
         return Condition(values, known[:, None].expand(-1, n).clone())
