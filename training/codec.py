@@ -15,8 +15,8 @@ from training.batches import CropSampler, Int16
 from training.cache import AUDIO, RUNS, open_shards
 from training.clock import WallClock, save_checkpoint
 from training.losses import codec_losses, log_mel_distance
+from training.progress import Progress
 from training.quantiser_training import CodebookTrainer
-from training.threads import ThreadChooser
 
 CHECKPOINT = RUNS / "codec.pt"
 WEIGHTS = {"mel": 1.0, "root": 1.0, "levels": 3.0}
@@ -123,7 +123,7 @@ class CodecTrainer:
             with torch.autocast("cpu", torch.bfloat16):
                 controls, _ = self.net.decode_controls(features)
             made, _ = self.net.synth(controls.float(), None)  # phases need more than bfloat16
-            losses |= codec_losses(truth, made)
+            losses |= codec_losses(truth, made, WEIGHTS)
         weighed = (weight * losses[name] for name, weight in WEIGHTS.items() if name in losses)
         total = sum(weighed, start=0.1 * commitment)
         self.optimiser.zero_grad(set_to_none=True)
@@ -151,21 +151,15 @@ def main() -> None:
     # The last shard is left out of training and watched; the honest evaluation uses other seeds and programs.
     watched = torch.from_numpy(np.array(shards[-1][:48, 64_000:128_000])).float() / 32768
     trainer = CodecTrainer(shards[:-1], arguments.minutes, StarterCodecConfig())
-    mean: dict[str, float] = {}
     used: list[Tensor] = []
-    threads = ThreadChooser()
-    while trainer.clock.share < 1.0:
-        threads.before_step()
+    progress = Progress(trainer.clock, every=100)
+    while progress.goes_on:
         values, codes = trainer.train_step()
-        mean = {name: 0.98 * mean.get(name, value) + 0.02 * value for name, value in values.items()}
         if codes is not None:
             used = [*used[-200:], codes]
-        if trainer.step % 100 == 0:
-            seen = torch.cat(used).transpose(0, 1).flatten(1) if used else None
-            entries = [len(row.unique()) for row in seen] if seen is not None else []
-            text = " ".join(f"{name} {value:.3f}" for name, value in mean.items())
-            when = f"step {trainer.step} {trainer.clock.spent_seconds / 60:.1f} min"
-            print(f"{when} {text} used {entries} threads {threads.current}", flush=True)
+        if progress.note(trainer.step, values) and used:
+            entries = [len(row.unique()) for row in torch.cat(used).transpose(0, 1).flatten(1)]
+            print(f"  entries in use {entries}", flush=True)
         if trainer.step % 200 == 0:
             trainer.save()
             if trainer.step > trainer.warm_steps:

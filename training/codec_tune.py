@@ -22,7 +22,7 @@ from training.clock import WallClock, save_checkpoint
 from training.codec import CHECKPOINT as CODES
 from training.codec import load_codec
 from training.losses import codec_losses, log_mel_distance
-from training.threads import ThreadChooser
+from training.progress import Progress
 
 CHECKPOINT = RUNS / "codec-tuned.pt"
 WEIGHTS = {"mel": 1.0, "root": 0.3, "fine": 0.3, "pitch": 1.0, "energy": 1.0, "levels": 0.5}
@@ -145,16 +145,10 @@ def main() -> None:
     # The last shard is left out of training and watched; the honest evaluation uses other seeds and programs.
     watched = torch.from_numpy(np.array(shards[-1][:24, 64_000:128_000])).float() / 32768
     trainer = SoundTrainer(shards[:-1], arguments.minutes, codes=arguments.codes, checkpoint=arguments.checkpoint)
-    threads = ThreadChooser()
-    mean: dict[str, float] = {}
-    while trainer.clock.share < 1.0:
-        threads.before_step()
+    progress = Progress(trainer.clock)
+    while progress.goes_on:
         values = trainer.train_step()
-        mean = {name: 0.98 * mean.get(name, value) + 0.02 * value for name, value in values.items()}
-        if trainer.step % 50 == 0:
-            text = " ".join(f"{name} {value:.3f}" for name, value in mean.items())
-            when = f"step {trainer.step} {trainer.clock.spent_seconds / 60:.1f} min"
-            print(f"{when} {text} threads {threads.current}", flush=True)
+        progress.note(trainer.step, values)
         if trainer.step % 200 == 0:
             trainer.save()
             print(f"  watched log-mel distance {validate(trainer.averaged(), watched)}", flush=True)

@@ -17,8 +17,8 @@ from training.lm_data import LmBatch, LmData
 from training.lm_model import StarterLm, StarterLmSizes
 from training.lm_start import start_from_codec
 from training.muon import Muon
+from training.progress import Progress
 from training.text import CHECKPOINT as TEXT_CHECKPOINT
-from training.threads import ThreadChooser
 from training.tokenise import TOKENS
 
 CHECKPOINT = RUNS / "lm.pt"
@@ -175,17 +175,11 @@ def main() -> None:
     )
     count = sum(p.numel() for p in trainer.model.parameters()) / 1e6
     print(f"{count:.2f} M parameters, {len(data.codes)} pieces", flush=True)
-    mean = 0.0
-    threads = ThreadChooser()
+    progress = Progress(trainer.clock)
     saved = trainer.clock.spent_seconds
-    while trainer.clock.share < 1.0:
-        threads.before_step()
+    while progress.goes_on:
         loss, per_book = trainer.train_step()
-        mean = 0.98 * mean + 0.02 * loss if mean else loss
-        if trainer.step % 50 == 0:
-            books = " ".join(f"{float(value):.2f}" for value in per_book)
-            when = f"step {trainer.step} {trainer.clock.spent_seconds / 60:.1f} min"
-            print(f"{when} loss {mean:.3f} books {books} threads {threads.current}", flush=True)
+        progress.note(trainer.step, {"loss": loss} | {f"book {k}": float(v) for k, v in enumerate(per_book, 1)})
         if trainer.clock.spent_seconds > saved + 120:
             saved = trainer.clock.spent_seconds
             trainer.save()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from functools import lru_cache
 
 import torch
@@ -77,42 +78,73 @@ def _size(samples: Tensor, n_fft: int) -> Tensor:
     return torch.sqrt((parts * parts).sum(-1) + 1e-9).transpose(1, 2) / (n_fft / 2)
 
 
-def codec_losses(truth: Tensor, made: Tensor) -> dict[str, Tensor]:
-    """Training losses for samples ``[B, T]``: log-mel at all sizes, and bin by bin root-compressed and log magnitudes.
+Magnitudes = dict[int, Tensor]
+"""Of one signal by FFT size, as `_size` gives them."""
 
-    The bins of the long windows are what tells one pitch from the next, and their logarithm what tells a clean tone
-    from one with noise around it: a mel band hears its loudest bins only. ``pitch`` compares semitones, each frame
-    relative to its own level, so that a harmony under drums counts as much as one alone. ``energy`` is the error of
-    wide bands, each weighted by how loud it is: all other terms are least when what is uncertain, or noisy, is too
-    quiet. No term looks at the phase.
+
+def _mel(a: Magnitudes, b: Magnitudes) -> Tensor:
+    """The metric's own bands and sizes."""
+    total = a[SIZES[0]].new_zeros(())
+    for n_fft in SIZES:
+        matrix = mel_matrix(n_fft, _BANDS[n_fft]).to(total.device)
+        one, other = ((part[n_fft] @ matrix).clamp_min(FLOOR).log10() for part in (a, b))
+        total = total + (one - other).abs().mean()
+    return total / len(SIZES)
+
+
+def _root(a: Magnitudes, b: Magnitudes) -> Tensor:
+    """Bin by bin, root-compressed."""
+    total = a[_ROOT_SIZES[0]].new_zeros(())
+    for n_fft in _ROOT_SIZES:
+        one, other = ((part[n_fft] + 1e-7).sqrt() for part in (a, b))
+        total = total + (one - other).abs().mean() / (one.mean() + 1e-3)
+    return total / len(_ROOT_SIZES)
+
+
+def _fine(a: Magnitudes, b: Magnitudes) -> Tensor:
+    """Bin by bin, logarithms: what tells a clean tone from one with noise around it."""
+    total = a[_FINE_SIZES[0]].new_zeros(())
+    for n_fft in _FINE_SIZES:
+        one, other = ((part[n_fft] + _FINE_FLOOR).log10() for part in (a, b))
+        total = total + (one - other).abs().mean()
+    return total / len(_FINE_SIZES)
+
+
+def _energy(a: Magnitudes, b: Magnitudes) -> Tensor:
+    """Wide bands, the error of each weighted by how loud it is."""
+    wide = mel_matrix(_ENERGY_SIZE, _ENERGY_BANDS).to(a[_ENERGY_SIZE].device)
+    one, other = (0.5 * (part[_ENERGY_SIZE].square() @ wide + FLOOR**2).log10() for part in (a, b))
+    loud = 10.0**one
+    return (((one - other).abs() * loud).sum((1, 2)) / (loud.sum((1, 2)) + 0.01 * loud.shape[1])).mean()
+
+
+def _pitch(a: Magnitudes, b: Magnitudes) -> Tensor:
+    """Semitones, each frame relative to its own level."""
+    pitches = _semitones(_PITCH_SIZE).to(a[_PITCH_SIZE].device)
+    one, other = ((part[_PITCH_SIZE].square() @ pitches + 1e-8) ** 0.25 for part in (a, b))
+    return ((one - other).abs().mean(-1) / (one.mean(-1) + 0.02)).mean()
+
+
+_TERMS: dict[str, tuple[Callable[[Magnitudes, Magnitudes], Tensor], tuple[int, ...]]] = {
+    "mel": (_mel, SIZES),
+    "root": (_root, _ROOT_SIZES),
+    "fine": (_fine, _FINE_SIZES),
+    "pitch": (_pitch, (_PITCH_SIZE,)),
+    "energy": (_energy, (_ENERGY_SIZE,)),
+}
+
+
+def codec_losses(truth: Tensor, made: Tensor, names: Collection[str] = tuple(_TERMS)) -> dict[str, Tensor]:
+    """Training losses for samples ``[B, T]``, those of ``_TERMS`` that are among ``names``.
+
+    The bins of the long windows are what tells one pitch from the next; a mel band hears its loudest bins only.
+    ``pitch`` compares each frame relative to its own level, so that a harmony under drums counts as much as one alone.
+    ``energy`` asks for the right level: all other terms are least when what is uncertain, or noisy, is too quiet. No
+    term looks at the phase.
     """
-    mel = truth.new_zeros(())
-    root = truth.new_zeros(())
-    fine = truth.new_zeros(())
-    pitch = truth.new_zeros(())
-    energy = truth.new_zeros(())
-    for n_fft in (*SIZES, 8192):
-        with torch.no_grad():
-            a = _size(truth, n_fft)
-        b = _size(made, n_fft)
-        if n_fft in SIZES:
-            matrix = mel_matrix(n_fft, _BANDS[n_fft]).to(truth.device)
-            mel = mel + ((a @ matrix).clamp_min(FLOOR).log10() - (b @ matrix).clamp_min(FLOOR).log10()).abs().mean()
-        if n_fft in _ROOT_SIZES:
-            root_a = (a + 1e-7).sqrt()
-            root = root + (root_a - (b + 1e-7).sqrt()).abs().mean() / (root_a.mean() + 1e-3)
-        if n_fft in _FINE_SIZES:
-            fine = fine + ((a + _FINE_FLOOR).log10() - (b + _FINE_FLOOR).log10()).abs().mean()
-        if n_fft == _ENERGY_SIZE:
-            wide = mel_matrix(n_fft, _ENERGY_BANDS).to(truth.device)
-            powers = (part.square() @ wide for part in (a, b))
-            one, other = (0.5 * (power + FLOOR**2).log10() for power in powers)
-            loud = 10.0**one
-            energy = ((one - other).abs() * loud).sum((1, 2)) / (loud.sum((1, 2)) + 0.01 * loud.shape[1])
-            energy = energy.mean()
-        if n_fft == _PITCH_SIZE:
-            pitches = _semitones(n_fft).to(truth.device)
-            one, other = ((part.square() @ pitches + 1e-8) ** 0.25 for part in (a, b))
-            pitch = ((one - other).abs().mean(-1) / (one.mean(-1) + 0.02)).mean()
-    means = {"mel": mel / len(SIZES), "root": root / len(_ROOT_SIZES), "fine": fine / len(_FINE_SIZES)}
-    return means | {"pitch": pitch, "energy": energy}
+    terms = {name: term for name, term in _TERMS.items() if name in names}
+    sizes = {n_fft for _, needed in terms.values() for n_fft in needed}
+    with torch.no_grad():
+        a = {n_fft: _size(truth, n_fft) for n_fft in sizes}
+    b = {n_fft: _size(made, n_fft) for n_fft in sizes}
+    return {name: term(a, b) for name, (term, _) in terms.items()}
