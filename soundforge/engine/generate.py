@@ -68,6 +68,7 @@ class Generation:
         if prompt is None:
             prompt = torch.zeros(len(requests), runtime.n_codebooks, 0, dtype=torch.long, device=runtime.device)
         prompt = self._cut(prompt.to(runtime.device))
+        self._prompt_codes = prompt
         # Rounded: a prompt's length plus the new one is to be the decimal number that a user would write.
         self._duration = round(requests[0].new_seconds + prompt.shape[-1] / runtime.codec.frame_rate_hz, 9)
         self._offset = 0  # of the current window, in frames after the start of the (cut) prompt
@@ -171,7 +172,7 @@ class Generation:
                                     window_start_frames=self._offset if long else None,
                                     window_seconds=self._window_seconds,
                                     new_start_frames=self._prompt_frames - self._offset, previous=previous,
-                                    changed=changed)
+                                    changed=changed, prompt_codes=self._prompt_codes)
 
     def _shift(self) -> None:
         """The next window: its prompt is the end of the last one."""

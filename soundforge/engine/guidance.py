@@ -41,6 +41,11 @@ class GuidancePlan:
     corrections: tuple[tuple[int, float], ...]
     passes: tuple[tuple[int, ...], ...]
 
+    @property
+    def layout(self) -> tuple[object, ...]:
+        """What every row is for. A source that comes or goes in rows of the same purpose needs no other rows."""
+        return len(self.rows), self.null_row, tuple(row for row, _ in self.corrections), self.passes
+
     def merge(self, logits: Tensor) -> Tensor:
         """Logits by row `[R, ...]` to guided logits `[...]`."""
         full = logits[0]

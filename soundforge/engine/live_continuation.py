@@ -105,8 +105,10 @@ class LiveContinuation:
             runtime, [request], prompt=prompt.codes[:, :, prompt.first_frame:], new_frames=frames, cancel=cancel,
             progress=progress, prompt_audio=prompt.heard, prefilled=prompt.window,
             on_shift=None if self._level is None else self._level.on_shift)
-        if _differs(request, base) or prompt.window.conditions.laid_out_in_time:
-            # What has a place in time was laid out from the capture's start; it begins with the new audio.
+        unheard = base.bpm is not None and runtime.conditions.listens
+        if unheard or _differs(request, base) or prompt.window.conditions.laid_out_in_time:
+            # What has a place in time was laid out from the capture's start; it begins with the new audio. And what
+            # conditioners find in a prompt (its level, its sound) they have not seen while one with a tempo grew.
             self._generation.update(conditions=_changed_conditions(runtime, base, request))
         # The decoder has seen the prompt; samples before the wanted start are dropped.
         start = prompt.n_samples - self.lead_samples

@@ -141,13 +141,14 @@ class LivePrompt:
         self._heard_frames = self.n_frames
         # With a tempo, frame 0 is counted from; without one, the prompt's end is, where a listener knows the beat.
         known = self.n_frames - self._first_frame if self._listens else 0
+        prompt = self._codes[:, :, self._first_frame:].to(runtime.device)
         with runtime.lock:
             conditions = runtime.prepare(
                 [runtime.conditions.collect(self.request)], [self.request], n_frames=self._window_frames,
                 prompt_frames=known, first_new_seconds=self._first_frame / rate, window_start_frames=None,
-                prompt=self._heard() if self._listens else None, window_seconds=self._window_seconds)
+                prompt=self._heard() if self._listens else None, window_seconds=self._window_seconds,
+                prompt_codes=prompt)
             streams = [UniformStream(0, runtime.n_codebooks)]
-            prompt = self._codes[:, :, self._first_frame:].to(runtime.device)
             window = Window(runtime.decoder, conditions, self.request.sampling, self.request.guidance, prompt,
                             self._window_frames, streams, grow=True)
         window.prefill()

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Collection, Sequence
 
 import torch
+from torch import Tensor
 
 from soundforge.audio import Waveform
 from soundforge.engine.conditions import ConditionBank, FindConditioner
@@ -101,8 +102,8 @@ class LanguageModelRuntime:
     def prepare(self, values: Sequence[dict[str, object]], requests: Sequence[GenerateRequest], *, n_frames: int,
                 prompt_frames: int, first_new_seconds: float, prompt: Waveform | None,
                 window_start_frames: int | None, window_seconds: float, new_start_frames: int | None = None,
-                previous: PreparedConditions | None = None,
-                changed: Collection[str] | None = None) -> PreparedConditions:
+                previous: PreparedConditions | None = None, changed: Collection[str] | None = None,
+                prompt_codes: Tensor | None = None) -> PreparedConditions:
         """Conditions of a window, for one batch.
 
         Args:
@@ -115,15 +116,19 @@ class LanguageModelRuntime:
             window_start_frames, window_seconds, new_start_frames: see `ConditionContext`.
             previous: conditions of the window before, of which what does not change is kept.
             changed: `previous` is of this very window; the conditions of these names are prepared anew.
+            prompt_codes: of the prompt, `[B, K, n]`; None or no frames = no prompt.
         """
+        codes: Sequence[Tensor | None] = [None] * len(requests)
+        if prompt_codes is not None and prompt_codes.shape[-1] > 0:
+            codes = list(prompt_codes)
         contexts = [
             ConditionContext(
                 sample_rate=self.codec.sample_rate, frame_rate_hz=self.codec.frame_rate_hz, n_frames=n_frames,
-                prompt_frames=prompt_frames, prompt=prompt, bpm=request.bpm, beats_per_bar=request.beats_per_bar,
-                start_beat=start_beat(request, prompt, first_new_seconds), seed=request.seed or 0,
-                device=str(self.device), window_start_frames=window_start_frames, window_seconds=window_seconds,
-                new_start_frames=new_start_frames)
-            for request in requests]
+                prompt_frames=prompt_frames, prompt=prompt, prompt_codes=known, bpm=request.bpm,
+                beats_per_bar=request.beats_per_bar, start_beat=start_beat(request, prompt, first_new_seconds),
+                seed=request.seed or 0, device=str(self.device), window_start_frames=window_start_frames,
+                window_seconds=window_seconds, new_start_frames=new_start_frames)
+            for request, known in zip(requests, codes, strict=True)]
         with self.lock, torch.inference_mode():
             return self.conditions.prepare(values, contexts, [r.condition_options for r in requests],
                                            previous, changed)

@@ -250,7 +250,7 @@ class Window:
         self.conditions = conditions or self.conditions
         try:
             self._plan = self._make_plan()
-            same_rows = (old.rows, old.passes) == (self._plan.rows, self._plan.passes)
+            same_rows = old.layout == self._plan.layout
             changed = [] if conditions is None or not same_rows else [self._fuse(part.rows) for part in self.passes]
             passes = None if same_rows else self._make_passes()
         except Exception:
@@ -261,7 +261,7 @@ class Window:
                 self._refeed_last()
             return
         pairs = list(zip(changed, self.passes, strict=True)) if same_rows else []
-        if pairs and all(_same(new.prepend, part.fused.prepend) for new, part in pairs):
+        if pairs and all(_enters(new, part.fused) for new, part in pairs):
             for new, part in pairs:
                 part.fused = new
                 self.decoder.lm.set_cross(part.state, new)
@@ -306,6 +306,12 @@ class Window:
             capacity = fused.prefix_length + columns
             out.append(Pass(rows, fused, self.decoder.lm.new_state(len(rows) * batch, capacity, fused)))
         return out
+
+
+def _enters(new: FusedInputs, old: FusedInputs) -> bool:
+    """Whether changed inputs can take effect with the next column: nothing new in front, and the same ways in."""
+    ways = [(part.cross is None, part.sum is None) for part in (new, old)]
+    return _same(new.prepend, old.prepend) and ways[0] == ways[1]
 
 
 def _same(a: Tensor | None, b: Tensor | None) -> bool:

@@ -66,6 +66,8 @@ class ConditionContext:
         n_frames: frames of the whole sequence that will be generated, prompt included.
         prompt_frames: of these, frames that are prompt.
         prompt: the prompt's audio, or None (a conditioner may listen: tempo, key).
+        prompt_codes: the prompt as the model reads it, int64 `[K, n]` with the codebooks of the model, or None without
+            one. Of a capture that is still running what is known of it by now, also where its sound is not given.
         bpm: tempo from the request, or None.
         beats_per_bar: from the request.
         start_beat: transport position in beats at frame `prompt_frames` (the first new one), or None.
@@ -88,6 +90,7 @@ class ConditionContext:
     n_frames: int
     prompt_frames: int = 0
     prompt: Waveform | None = None
+    prompt_codes: Tensor | None = None
     bpm: float | None = None
     beats_per_bar: int = 4
     start_beat: float | None = None

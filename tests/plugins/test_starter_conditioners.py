@@ -9,9 +9,11 @@ import torch
 from soundforge.audio import Waveform
 from soundforge.errors import ConditionError
 from soundforge.interfaces import ConditionContext, ConditionerSetup, Slot
-from soundforge.nn.starter_conditions import TRANSPORT_WIDTH, transport_features
+from soundforge.nn.starter_codec import StarterCodecConfig, StarterCodecNet
+from soundforge.nn.starter_conditions import TRANSPORT_WIDTH, style_summary, transport_features
 from soundforge.nn.starter_recall import StyleMemory
 from soundforge.nn.starter_text import BUCKETS, StarterTextEncoder, asked_key, asked_tempo, word_pieces
+from soundforge_plugins.starter.codec import StarterCodec
 from soundforge_plugins.starter.conditioners import ORDINARY_LEVEL_DB, StarterChroma, StarterLevel, StarterStyle
 from soundforge_plugins.starter.tempi import usual_tempo
 from soundforge_plugins.starter.text import StarterText
@@ -170,7 +172,8 @@ def test_a_text_recalls_a_style_unless_something_else_says_how_it_sounds() -> No
     torch.testing.assert_close(style(context(seed=3, bpm=120.0)), kept)
     assert len({float(style(context(seed=seed))[0, 0]) for seed in range(30)}) > 1
     for silent in (context(seed=3, given=frozenset({"text", "style"})), context(seed=3, options={"recall": False}),
-                   context(seed=3, prompt=beat_loop(100.0, 2.0), prompt_frames=100)):
+                   context(seed=3, prompt=beat_loop(100.0, 2.0), prompt_frames=100),
+                   context(seed=3, prompt_codes=torch.zeros(4, 50, dtype=torch.long))):
         assert float(style(silent).abs().max()) == 0.0
     with pytest.raises(ConditionError, match=r"option 'recall'.*expected true or false"):
         text.prepare("solo piano", context(options={"recall": "no"}))
@@ -285,9 +288,6 @@ def test_transport_refuses_what_is_no_tempo(value: object) -> None:
 
 
 def test_style_needs_enough_audio_and_is_one_vector() -> None:
-    from soundforge.nn.starter_codec import StarterCodecConfig, StarterCodecNet
-    from soundforge_plugins.starter.codec import StarterCodec
-
     config = StarterCodecConfig(codebook_size=16, latent_width=8, fast_width=16, slow_width=16)
     style = StarterStyle(setup("style", 16, StarterCodec(StarterCodecNet(config))))
     value = style.prepare(beat_loop(100.0, 1.0), context())
@@ -297,3 +297,17 @@ def test_style_needs_enough_audio_and_is_one_vector() -> None:
     assert float(condition.values[0, 0, 8:].min()) > 0.0  # deviations
     with pytest.raises(ConditionError, match="at least"):
         style.prepare(Waveform(np.zeros(100, dtype=np.float32), RATE), context())
+
+
+def test_without_a_style_the_prompts_own_holds() -> None:
+    config = StarterCodecConfig(codebook_size=16, latent_width=8, fast_width=16, slow_width=16)
+    codec = StarterCodec(StarterCodecNet(config))
+    style = StarterStyle(setup("style", 16, codec))
+    codes = torch.randint(16, (4, 400), generator=torch.Generator().manual_seed(0))
+    heard = style.prepare(None, context(prompt_codes=codes))
+    torch.testing.assert_close(heard, style_summary(codec.decode_latent(codes[None, :, -150:]).transpose(1, 2)))
+    given = style.prepare(beat_loop(100.0, 1.0), context(prompt_codes=codes))
+    assert heard is not None and given is not None and not torch.allclose(heard, given)
+    for silent in (style.prepare("off", context(prompt_codes=codes)), style.prepare(None, context()),
+                   style.prepare(None, context(prompt_codes=codes[:, :5]))):
+        assert silent is None

@@ -11,6 +11,8 @@ import torch
 import soundforge as sf
 from soundforge.host import create_host
 from soundforge.interfaces import ConditionerSetup, LoadOptions
+from soundforge.nn.starter_conditions import style_summary
+from soundforge.requests import GenerateRequest
 from soundforge.tempo import estimate_tempo
 from soundforge.testing.codecs import check_codec
 from soundforge.testing.conditioners import check_conditioner
@@ -79,6 +81,42 @@ def test_the_same_seed_gives_the_same_clip_and_another_one_another() -> None:
     first, again, other = (engine.generate("techno drums", seconds=0.5, seed=seed) for seed in (5, 5, 6))
     np.testing.assert_array_equal(first.waveform, again.waveform)
     assert not np.array_equal(first.waveform, other.waveform)
+
+
+@pytest.mark.parametrize("text", [None, "techno"])
+def test_a_live_continuation_knows_the_sound_and_level_of_its_capture(text: str | None) -> None:
+    engine = sf.load("starter")
+    loop = drum_loop(120.0, 3.0)
+    capture = engine.open_prompt(text, bpm=120.0)
+    for start in range(0, loop.n_samples, 4000):
+        capture.feed(loop.samples[:, start : start + 4000])
+    run = capture.continue_(GenerateRequest(text=text, seconds=0.5, bpm=120.0, seed=1))
+    window = run._generation.window
+    style = window.conditions.values["style"][0]
+    assert style is not None
+    torch.testing.assert_close(style, style_summary(
+        engine.model.codec.decode_latent(capture.codes[None, :, -150:]).transpose(1, 2)))  # type: ignore[union-attr]
+    assert window.conditions.values["level"][0] == pytest.approx(
+        10 * np.log10((loop.samples[:, : capture.n_frames * 640] ** 2).mean()), abs=0.1)
+    if text is not None:
+        assert window.conditions.values["text"][0].style is None
+    assert sum(chunk.samples.shape[1] for chunk in run) == RATE // 2
+
+
+def test_a_condition_that_joins_others_enters_without_reading_everything_again() -> None:
+    engine = sf.load("starter")
+    capture = engine.open_prompt(bpm=120.0)
+    capture.feed(drum_loop(120.0, 2.0).samples)
+    run = capture.continue_(GenerateRequest(seconds=2.0, bpm=120.0, seed=1, conditions={"style": "off"}))
+    window, sounds = run._generation.window, iter(run)
+    next(sounds)
+    passes, before = window.passes, window.guided_logits()
+    run.update(conditions={"style": None})  # the capture's own again
+    assert window.passes is passes
+    next(sounds)
+    assert not torch.equal(window.guided_logits(), before)
+    run.update(conditions={"text": "dark techno"})  # weighted apart: another row
+    assert window.passes is not passes
 
 
 @pytest.mark.parametrize("name", ["text", "transport", "chroma", "style", "level"])

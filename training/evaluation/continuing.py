@@ -16,6 +16,7 @@ from torch import Tensor
 from soundforge.audio import Waveform
 from soundforge.nn.language_model import LanguageModel
 from training import metrics
+from training.captions import describe
 from training.evaluation import measures
 from training.evaluation.making import ROWS, Job, Maker
 from training.evaluation.material import RATE, Loop, Wave, held_out_loops, repeated, shaped_noise
@@ -83,12 +84,22 @@ def rows(maker: Maker, loops: Sequence[Loop], untrained: Maker | None) -> tuple[
 
 
 def ablation(maker: Maker, loops: Sequence[Loop]) -> dict[str, dict[str, Figure]]:
-    """What the transport and guidance are worth, on the same weights: each is taken away in turn."""
+    """What each part is worth, on the same weights: one is taken away in turn; and a text that fits is added."""
     seconds = len(loops[0].prompt) / RATE
     jobs = jobs_for(loops, True)
     blind = [replace(job, conditions={"transport": "off"}, bpm=None) for job in jobs]
     levelless = [replace(job, conditions={"level": "off"}) for job in jobs]
-    made = {"tempo stated": jobs, "without transport": blind, "without level": levelless}
+    styleless = [replace(job, conditions={"style": "off"}) for job in jobs]
+    rng = np.random.default_rng(0)
+    texts = [describe(loop.piece, rng, None, None)[0] for loop in loops if loop.piece is not None]
+    described = [replace(job, conditions={"text": text}) for job, text in zip(jobs, texts, strict=True)]
+    made = {
+        "tempo stated": jobs, "without transport": blind, "without level": levelless,
+        "without the prompt's style": styleless, "with a text that fits": described,
+        "with that, without the prompt's style": [
+            replace(job, conditions={**job.conditions, "style": "off"}) for job in described
+        ],
+    }  # fmt: skip
     rows = {name: score(loops, maker.make(part, seconds)[0]) for name, part in made.items()}
     maker.matched = False
     rows["without matching at the splice"] = score(loops, maker.make(jobs, seconds)[0])

@@ -84,13 +84,13 @@ class Maker:
             prompt = self.codes([job.prompt for job in jobs if job.prompt is not None])
         known = prompt.shape[-1]
         total = known + whole_frames(seconds) // HOP
-        conditions = self._prepare(jobs, known, total)
+        conditions = self._prepare(jobs, prompt, total)
         streams = [UniformStream(job.seed, books) for job in jobs]
         window = Window(self.runtime.decoder, conditions, self.sampling, {}, prompt, total, streams)
         change = total if change_at is None else known + round(change_at * 50)
         while not window.done:
             if window.complete_frames >= change:
-                window.update(conditions=self._prepare(later, known, total))
+                window.update(conditions=self._prepare(later, prompt, total))
                 change = total
             window.step()
         codes = window.codes(0, total)
@@ -105,14 +105,16 @@ class Maker:
         match = SpliceMatch.of(prompt[None], made[:, :splice], RATE)
         return np.asarray(match.applied(made[:, splice:], made[:, :splice])[0])
 
-    def _prepare(self, jobs: Sequence[Job], known: int, total: int) -> PreparedConditions:
+    def _prepare(self, jobs: Sequence[Job], codes: Tensor, total: int) -> PreparedConditions:
+        known = codes.shape[-1]
         contexts = [
             ConditionContext(
                 sample_rate=RATE, frame_rate_hz=50.0, n_frames=total, prompt_frames=known,
-                prompt=None if job.prompt is None else Waveform(job.prompt, RATE), bpm=job.bpm,
+                prompt=None if job.prompt is None else Waveform(job.prompt, RATE),
+                prompt_codes=codes[row] if known else None, bpm=job.bpm,
                 beats_per_bar=job.beats_per_bar, seed=job.seed,
                 start_beat=None if job.bpm is None else job.start_beat + known / 50.0 * job.bpm / 60.0,
             )
-            for job in jobs
+            for row, job in enumerate(jobs)
         ]  # fmt: skip
         return self.runtime.conditions.prepare([dict(job.conditions) for job in jobs], contexts, [{}] * len(jobs))

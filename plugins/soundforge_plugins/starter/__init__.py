@@ -63,7 +63,8 @@ CONDITIONERS = (
     ),
     ConditionerDescriptor(
         "starter_style", ("style",), partial(_conditioner, "style"), takes="audio",
-        summary="three seconds of sound to sound like", examples=example_sounds,
+        summary="three seconds of sound to sound like: given, or the prompt's", automatic=True,
+        examples=example_sounds,
     ),
     ConditionerDescriptor(
         "starter_level", ("level",), partial(_conditioner, "level"), takes="dB",

@@ -51,7 +51,8 @@ class StarterChroma:
 
 
 class StarterStyle:
-    """Mean and spread of the codec latents of the first three seconds of a sound, for all frames."""
+    """Mean and spread of the codec latents of three seconds of sound, for all frames: the first of what is given, or
+    the last of a prompt, so that a continuation keeps its harmony and timbre, whatever else is asked for."""
 
     def __init__(self, setup: ConditionerSetup) -> None:
         if setup.codec is None:
@@ -61,9 +62,15 @@ class StarterStyle:
         self.width = setup.slot.width
 
     def prepare(self, value: Any, context: ConditionContext) -> Tensor | None:
-        """Features `[1, W]`; an excerpt shorter than three seconds is repeated."""
-        if value is None:
+        """Features `[1, W]`; an excerpt shorter than three seconds is repeated. `value` None = the prompt's, "off"
+        switches it off."""
+        if is_off(value):
             return None
+        if value is None:
+            codes = context.prompt_codes
+            if codes is None or codes.shape[-1] < features.STYLE_SHORTEST:
+                return None
+            return self._summary(codes[None, :, -features.STYLE_FRAMES :])
         wave = audio_value(value, "style")
         start = _excerpt_start(context.options)
         rated = wave.with_channels(1).resampled(self.codec.sample_rate)
@@ -73,7 +80,9 @@ class StarterStyle:
                 f"condition 'style' came with {rated.seconds:.2f} s of audio, expected at least "
                 f"{features.STYLE_SHORTEST / self.codec.frame_rate_hz:g} s"
             )
-        codes = self.codec.encode(rated).codes
+        return self._summary(self.codec.encode(rated).codes)
+
+    def _summary(self, codes: Tensor) -> Tensor:
         codes = codes.repeat(1, 1, -(-features.STYLE_FRAMES // codes.shape[2]))[:, :, : features.STYLE_FRAMES]
         return features.style_summary(self.codec.decode_latent(codes).transpose(1, 2))
 

@@ -68,7 +68,7 @@ class StarterText:
         words = tokenise(value)
         if not words:
             return None
-        if context.prompt is not None:
+        if context.prompt is not None or context.prompt_codes is not None:
             return Description(words)
         style = self._recalled(words, context)
         if context.bpm is not None:
@@ -91,7 +91,9 @@ class StarterText:
         """`[B, n_frames, W + transport + chroma + style]`; rows without text are masked."""
         pieces = pad_tokens([[] if item is None else item.words for item in prepared]).to(self.device)
         n = max(1, context.n_frames)
-        held = self.encoder(pieces)[:, None].expand(-1, n, -1)
+        # Without words there is nothing to read; a live trigger does not wait for it.
+        held = self.encoder(pieces) if bool(pieces.any()) else torch.zeros(len(prepared), self.encoder.width)
+        held = held.to(self.device)[:, None].expand(-1, n, -1)
         seconds = (context.prompt_frames - context.new_start) / context.frame_rate_hz  # made in earlier windows
         tempi = [None if item is None else item.bpm for item in prepared]
         beats = beat_features(
