@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.compose import compose
+from training.compose import SOLO_SEEDS, compose
 from training.render import SAMPLE_RATE_HZ, render
 
 RUNS = Path(__file__).parent / "runs"
@@ -54,13 +54,17 @@ def open_shards(folder: Path = AUDIO) -> list[NDArray[np.int16]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hours", type=float, default=11.0)
+    parser.add_argument("--bare-hours", type=float, default=0.0, help="of one or two pitched parts alone")
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
-    shards = max(1, round(arguments.hours * 3600 / (PIECE_SECONDS * PIECES_PER_SHARD)))
+    hours_of_shard = PIECE_SECONDS * PIECES_PER_SHARD / 3600
+    whole, bare = (round(hours / hours_of_shard) for hours in (arguments.hours, arguments.bare_hours))
+    first_bare = SOLO_SEEDS.start // PIECES_PER_SHARD
+    shards = [*range(max(1, whole)), *range(first_bare, first_bare + bare)]
     began = time.monotonic()
     with get_context("spawn").Pool(arguments.workers) as pool:
-        for done, path in enumerate(pool.imap(render_shard, range(shards)), 1):
-            print(f"{done}/{shards} {path.name} {time.monotonic() - began:.0f} s", flush=True)
+        for done, path in enumerate(pool.imap(render_shard, shards), 1):
+            print(f"{done}/{len(shards)} {path.name} {time.monotonic() - began:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -97,7 +97,9 @@ def style_section(maker: Maker, quick: bool) -> str:
 
 def steering_section(maker: Maker, quick: bool) -> str:
     """Changes on the way."""
-    return table(following.steering_rows(maker, 12 if quick else 32), "changed on the way")
+    rows = following.steering_rows(maker, 12 if quick else 32)
+    rows["a prompt without drums, text: drums or no drums"] = following.prompted_row(maker, 12 if quick else 32)
+    return table(rows, "changed on the way")
 
 
 def loops_section(maker: Maker, quick: bool) -> str:

@@ -17,6 +17,8 @@ from torch.nn import functional as F
 
 NEAREST = 8
 """Of so many pieces one is drawn, the nearer the likelier."""
+CHOICE = 32
+"""Of so many pieces the one that is nearest to a prompt is taken."""
 
 
 class Meeting(nn.Module):
@@ -61,9 +63,20 @@ class StyleMemory(nn.Module):
     @torch.inference_mode()
     def recall(self, text: Tensor, seed: int) -> Tensor:
         """Style summary ``[S]`` of a piece that sounds like a text, given its vector ``[W]``; another seed, another."""
-        likeness = self.sharpness * (self.keys @ self.query(text))
+        likeness = self._likeness(text)
         nearest = likeness.topk(min(NEAREST, len(likeness)))
         weights = nearest.values.softmax(0).tolist()
         # A string seeds a stream of its own, which no other choice that follows from the seed shares.
         chosen = random.Random(f"style {seed}").choices(nearest.indices.tolist(), weights)[0]
         return self.styles[chosen]
+
+    @torch.inference_mode()
+    def nearest(self, text: Tensor, style: Tensor) -> Tensor:
+        """Of the pieces that sound like a text, given its vector ``[W]``, the summary ``[S]`` nearest to ``style``."""
+        among = self.styles[self._likeness(text).topk(min(CHOICE, len(self.keys))).indices]
+        distances = ((among - style) / (self.styles.std(0) + 1e-6)).norm(dim=-1)
+        found: Tensor = among[distances.argmin()]
+        return found
+
+    def _likeness(self, text: Tensor) -> Tensor:
+        return self.sharpness * (self.keys @ self.query(text))

@@ -16,7 +16,7 @@ from soundforge.nn.starter_text import BUCKETS, StarterTextEncoder, asked_key, a
 from soundforge_plugins.starter.codec import StarterCodec
 from soundforge_plugins.starter.conditioners import ORDINARY_LEVEL_DB, StarterChroma, StarterLevel, StarterStyle
 from soundforge_plugins.starter.tempi import usual_tempo
-from soundforge_plugins.starter.text import StarterText
+from soundforge_plugins.starter.text import TOWARDS_TEXT, StarterText
 from soundforge_plugins.starter.timing import Beat, Transport
 
 RATE = 32_000
@@ -149,7 +149,7 @@ def test_a_text_sets_the_beat_only_where_nothing_else_does() -> None:
     torch.testing.assert_close(there[:, :40], beat[:, 60:], atol=1e-4, rtol=0)
 
 
-def remembering(entries: int = 6) -> StarterText:
+def remembering(entries: int = 6, codec: object = None) -> StarterText:
     """A text conditioner that remembers pieces; the style of piece i is i + 1 throughout, four numbers wide."""
     torch.manual_seed(0)
     memory = StyleMemory(entries, 32, 4, width=8)
@@ -158,7 +158,7 @@ def remembering(entries: int = 6) -> StarterText:
     tensors = {f"memory.{name}": value for name, value in memory.state_dict().items()}
     tensors |= StarterTextEncoder(32).state_dict()
     slot = Slot("text", "text", 32 + TRANSPORT_WIDTH + 12 + 4, "sum", 50.0)
-    return StarterText(ConditionerSetup(slot, tensors=tensors))
+    return StarterText(ConditionerSetup(slot, tensors=tensors, codec=codec))  # type: ignore[arg-type]
 
 
 def test_a_text_recalls_a_style_unless_something_else_says_how_it_sounds() -> None:
@@ -177,6 +177,27 @@ def test_a_text_recalls_a_style_unless_something_else_says_how_it_sounds() -> No
         assert float(style(silent).abs().max()) == 0.0
     with pytest.raises(ConditionError, match=r"option 'recall'.*expected true or false"):
         text.prepare("solo piano", context(options={"recall": "no"}))
+
+
+class Latents:
+    """A codec whose latent says the first codebook's code, four numbers wide."""
+
+    def decode_latent(self, codes: torch.Tensor) -> torch.Tensor:
+        return codes[:, :1].float().expand(-1, 2, -1)
+
+
+def test_with_a_prompt_a_text_leads_from_its_sound_towards_the_nearest_that_fits() -> None:
+    text = remembering(codec=Latents())
+    codes = torch.full((4, 200), 4)  # its style: mean 4, deviation nearly none
+    asked = context(prompt_codes=codes, seed=3)
+    led = text.encode([text.prepare("solo piano", asked)], asked).values[0, 0, -4:]
+    # Of all six pieces (fewer than are chosen from) the nearest to (4, 4, 0, 0) has twos or threes throughout.
+    own = torch.tensor([4.0, 4.0, 1e-3, 1e-3])
+    assert text.memory is not None
+    distances = (text.memory.styles - own).norm(dim=-1)
+    torch.testing.assert_close(led, TOWARDS_TEXT * (text.memory.styles[distances.argmin()] - own), atol=1e-3, rtol=0)
+    given = context(prompt_codes=codes, given=frozenset({"style"}))
+    assert float(text.encode([text.prepare("solo piano", given)], given).values[0, :, -4:].abs().max()) == 0.0
 
 
 def test_a_weight_of_the_text_leaves_its_style_alone() -> None:

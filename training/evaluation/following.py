@@ -113,6 +113,20 @@ def steering_rows(maker: Maker, count: int) -> dict[str, dict[str, Figure | str]
     return rows
 
 
+def prompted_row(maker: Maker, count: int) -> dict[str, Figure | str]:
+    """Continuations of prompts without drums whose text asks for drums, against those whose text asks for none."""
+    loops = [loop for loop in held_out_loops(6 * count, 4.0, first=60_000) if loop.piece and not loop.piece.has_drums]
+    jobs = [
+        Job(prompt=loop.prompt, seed=index, bpm=loop.bpm, beats_per_bar=loop.beats_per_bar, start_beat=loop.start_beat)
+        for index, loop in enumerate(loops[:count])
+    ]
+    ratios = [
+        [measures.percussive_ratio(w) for w in maker.make([replace(j, conditions={"text": t}) for j in jobs], 4.0)[0]]
+        for t in ("with drums, drum beat", "no drums")
+    ]
+    return {"measure": "AUC of percussive to harmonic", "figure": two_auc(*ratios)}
+
+
 def chord(root: int, mode: str) -> Waveform:
     """Twelve seconds of a held triad of saw waves."""
     time = np.arange(12 * RATE) / RATE

@@ -14,6 +14,7 @@ from soundforge.interfaces import Codec, Condition, ConditionContext, Conditione
 from soundforge.nn import starter_conditions as features
 from soundforge.nn.audio_conditions import audio_value, mono_samples
 from soundforge.requests import check_number
+from soundforge_plugins.starter.own_style import style_of, style_of_prompt
 from soundforge_plugins.starter.stated import is_off, stated_number
 from soundforge_plugins.starter.text import StarterText
 from soundforge_plugins.starter.timing import Transport
@@ -67,10 +68,7 @@ class StarterStyle:
         if is_off(value):
             return None
         if value is None:
-            codes = context.prompt_codes
-            if codes is None or codes.shape[-1] < features.STYLE_SHORTEST:
-                return None
-            return self._summary(codes[None, :, -features.STYLE_FRAMES :])
+            return style_of_prompt(self.codec, context)
         wave = audio_value(value, "style")
         start = _excerpt_start(context.options)
         rated = wave.with_channels(1).resampled(self.codec.sample_rate)
@@ -80,11 +78,7 @@ class StarterStyle:
                 f"condition 'style' came with {rated.seconds:.2f} s of audio, expected at least "
                 f"{features.STYLE_SHORTEST / self.codec.frame_rate_hz:g} s"
             )
-        return self._summary(self.codec.encode(rated).codes)
-
-    def _summary(self, codes: Tensor) -> Tensor:
-        codes = codes.repeat(1, 1, -(-features.STYLE_FRAMES // codes.shape[2]))[:, :, : features.STYLE_FRAMES]
-        return features.style_summary(self.codec.decode_latent(codes).transpose(1, 2))
+        return style_of(self.codec, self.codec.encode(rated).codes)
 
     def encode(self, prepared: Sequence[Tensor | None], context: ConditionContext) -> Condition:
         """`[B, 1, W]`."""

@@ -14,10 +14,14 @@ from soundforge.interfaces import Condition, ConditionContext, ConditionerSetup
 from soundforge.nn import starter_conditions as features
 from soundforge.nn.starter_recall import StyleMemory
 from soundforge.nn.starter_text import TEXT_HEADS, StarterTextEncoder, asked_key, asked_tempo, pad_tokens, tokenise
+from soundforge_plugins.starter.own_style import style_of_prompt
 from soundforge_plugins.starter.tempi import usual_tempo
 from soundforge_plugins.starter.timing import Beat, beat_features
 
 _MEMORY = "memory."
+TOWARDS_TEXT = 0.6
+"""How far a text takes a continuation from the prompt's sound: at 1 it leaves its harmony, at 0 hardly anything of the
+text is heard; see the model card."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,7 @@ class StarterText:
             self.encoder.load_state_dict(words)
         self.encoder.eval().requires_grad_(False).to(setup.device)
         self.device = setup.device
+        self.codec = setup.codec
 
     def prepare(self, value: Any, context: ConditionContext) -> Description | None:
         """A text without any word is the null condition."""
@@ -68,23 +73,31 @@ class StarterText:
         words = tokenise(value)
         if not words:
             return None
-        if context.prompt is not None or context.prompt_codes is not None:
-            return Description(words)
         style = self._recalled(words, context)
+        if context.prompt is not None or context.prompt_codes is not None:
+            return Description(words, style=style)
         if context.bpm is not None:
             return Description(words, None, asked_key(value), style)
         return Description(words, asked_tempo(value) or usual_tempo(value, context.seed), asked_key(value), style)
 
     def _recalled(self, words: list[list[int]], context: ConditionContext) -> Tensor | None:
-        """Style summary ``[S]`` of a piece that sounds like the text; None where the request gives a style, or does
-        not want that (option `recall`)."""
+        """Style features ``[S]`` of a piece that sounds like the text; None where the request gives a style, or does
+        not want that (option `recall`).
+
+        With a prompt, whose own style holds (see `StarterStyle`), they lead away from it, most of the way towards the
+        piece that sounds most like the prompt of those that sound like the text.
+        """
         recall = context.options.get("recall", True)
         if not isinstance(recall, bool):
             raise ConditionError(f"option 'recall' of condition 'text' came as {recall!r}, expected true or false")
         if self.memory is None or not recall or "style" in context.given:
             return None
         with torch.inference_mode():
-            return self.memory.recall(self.encoder(pad_tokens([words]).to(self.device))[0].cpu(), context.seed)
+            text = self.encoder(pad_tokens([words]).to(self.device))[0].cpu()
+            if context.prompt is None and context.prompt_codes is None:
+                return self.memory.recall(text, context.seed)
+            own = None if self.codec is None else style_of_prompt(self.codec, context)
+            return None if own is None else TOWARDS_TEXT * (self.memory.nearest(text, own[0].cpu()) - own[0].cpu())
 
     @torch.inference_mode()
     def encode(self, prepared: Sequence[Description | None], context: ConditionContext) -> Condition:
