@@ -79,4 +79,5 @@ class StyleMemory(nn.Module):
         return found
 
     def _likeness(self, text: Tensor) -> Tensor:
-        return self.sharpness * (self.keys @ self.query(text))
+        likeness: Tensor = self.sharpness * (self.keys @ self.query(text))
+        return likeness
