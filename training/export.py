@@ -27,7 +27,7 @@ from training.recall import CHECKPOINT as RECALL_CHECKPOINT
 from training.recall import load_recall
 
 WEIGHTS = Path(__file__).parent.parent / "plugins" / "soundforge_plugins" / "starter" / "weights"
-VERSION = "0.3.0"
+VERSION = "0.4.0"
 WINDOW_FRAMES = 450
 GUIDANCE = {"text": 3.0, "chroma": 2.0}
 """Weights of guidance where a request states none. The transport, whose beat is guided with everything else, would

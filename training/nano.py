@@ -16,7 +16,7 @@ from training.export import export
 from training.lm import LmTrainer, load_lm
 from training.lm_data import LmData
 from training.lm_model import StarterLmSizes
-from training.recall import RecallTrainer, captions_of, styles_of
+from training.recall import RecallTrainer, captions_of, harmony_of, styles_of
 from training.tokenise import tokenise_shard
 
 CODEC = StarterCodecConfig(
@@ -53,7 +53,7 @@ def run(folder: Path, codec_steps: int = 40, lm_steps: int = 30, pieces: int = 4
     model = load_lm(folder / "lm.pt")
     recall = RecallTrainer(captions_of(data, model.text), styles_of(data), steps=lm_steps, width=8)
     recall_losses = recall.train(batch=len(data.pieces))
-    export(net, model, recall.memory(entries=len(data.pieces)), folder / "weights")
+    export(net, model, recall.memory(len(data.pieces), harmony_of(data)), folder / "weights")
     return {"codec": codec_losses, "sound": sound_losses, "lm": lm_losses, "recall": recall_losses}
 
 

@@ -11,6 +11,7 @@ import argparse
 import math
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -50,6 +51,26 @@ def styles_of(data: LmData) -> Tensor:
     return torch.stack([
         torch.stack([data.style(row) for _ in range(EXCERPTS)]) for row in range(len(data.pieces))
     ])  # fmt: skip
+
+
+def harmony_of(data: LmData) -> Tensor:
+    """Shares of the pitch classes in each piece, as heard ``[pieces, 12]``."""
+    heard = torch.from_numpy(data.heard.mean(axis=1, dtype=np.float32))
+    return heard / (heard.sum(1, keepdim=True) + 1e-6)
+
+
+def without_harmony(styles: Tensor, harmony: Tensor, ridge: float = 0.01) -> Tensor:
+    """Style summaries ``[N, S]`` without the directions that tell the pitch classes ``[N, 12]`` best, by regression.
+
+    A piece is recalled for its sound, in whatever key it was; with its harmony a key that is asked for is missed.
+    """
+    mean, spread = styles.mean(0), styles.std(0) + 1e-6
+    bare = (styles - mean) / spread
+    apart = harmony - harmony.mean(0)
+    weights = torch.linalg.solve(bare.T @ bare + ridge * len(bare) * torch.eye(bare.shape[1]), bare.T @ apart)
+    directions = torch.linalg.svd(weights, full_matrices=False)[0]
+    out: Tensor = (bare - bare @ directions @ directions.T) * spread + mean
+    return out
 
 
 class RecallTrainer:
@@ -98,13 +119,13 @@ class RecallTrainer:
         return losses
 
     @torch.no_grad()
-    def memory(self, entries: int) -> StyleMemory:
-        """The last ``entries`` pieces (the barest come last) with their first excerpts."""
+    def memory(self, entries: int, harmony: Tensor) -> StyleMemory:
+        """The last ``entries`` pieces (the barest come last) with their first excerpts; ``harmony`` of all pieces."""
         styles = self.styles[-entries:, 0]
         memory = StyleMemory(len(styles), self.texts.shape[-1], styles.shape[-1], self.text.down.out_features)
         memory.query.load_state_dict(self.text.state_dict())
         memory.keys.copy_(self.style((styles - self.mean) / self.spread))
-        memory.styles.copy_(styles)
+        memory.styles.copy_(without_harmony(styles, harmony[-entries:]))
         memory.sharpness.copy_(self.sharpness.exp())
         return memory.eval()
 
@@ -127,7 +148,7 @@ def main() -> None:
     data = LmData(TOKENS, load_codec(arguments.codec).quantiser, 450, 4, seed=5)
     trainer = RecallTrainer(captions_of(data, encoder), styles_of(data), arguments.steps)
     trainer.train()
-    save_checkpoint(arguments.checkpoint, {"memory": trainer.memory(arguments.entries).state_dict()})
+    save_checkpoint(arguments.checkpoint, {"memory": trainer.memory(arguments.entries, harmony_of(data)).state_dict()})
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from training.losses import codec_losses
 from training.metrics import auc, similarity_auc
 from training.muon import orthogonalised
 from training.quantiser_training import CodebookTrainer
+from training.recall import without_harmony
 
 SOUNDFONTS = Path("/usr/share/sounds/sf3/FluidR3Mono_GM.sf3")
 
@@ -48,6 +49,22 @@ def test_nano_preset_trains_both_stages_and_exports(tmp_path: Path) -> None:
     resumed = CodecTrainer([noise], minutes=1.0, config=nano.CODEC, batch=2, crop_samples=6400,
                            checkpoint=tmp_path / "codec.pt")
     assert resumed.step == 40
+
+
+def test_a_recalled_style_says_little_of_the_harmony_and_all_else() -> None:
+    torch.manual_seed(0)
+    harmony, sound = torch.rand(400, 12), torch.randn(400, 20)
+    styles = torch.cat([harmony @ torch.randn(12, 12), sound], dim=1) @ torch.linalg.qr(torch.randn(32, 32))[0]
+
+    def told(features: torch.Tensor, of: torch.Tensor) -> float:
+        """Share of the variance of ``of`` that a line through ``features`` explains."""
+        x, y = features - features.mean(0), of - of.mean(0)
+        left = y - x @ torch.linalg.lstsq(x, y, driver="gelsd").solution
+        return float(1 - left.square().sum() / y.square().sum())
+
+    bare = without_harmony(styles, harmony)
+    assert told(styles, harmony) > 0.99 and told(styles, sound) > 0.99
+    assert told(bare, harmony) < 0.2 and told(bare, sound) > 0.95
 
 
 def test_delayed_shifts_each_codebook_and_marks_what_has_no_target() -> None:

@@ -19,6 +19,8 @@ from soundforge_plugins.starter.tempi import usual_tempo
 from soundforge_plugins.starter.timing import Beat, beat_features
 
 _MEMORY = "memory."
+KEY_STRENGTH = 1.6
+"""A key in words is held against the sound that the words bring along: measured, see the model card."""
 TOWARDS_TEXT = 0.6
 """How far a text takes a continuation from the prompt's sound: at 1 it leaves its harmony, at 0 hardly anything of the
 text is heard; see the model card."""
@@ -116,7 +118,7 @@ class StarterText:
         keys = torch.zeros(len(prepared), 1, features.CHROMA_WIDTH)
         for row, item in enumerate(prepared):
             if item is not None and item.key is not None:
-                keys[row, 0] = features.key_features(*item.key)
+                keys[row, 0] = KEY_STRENGTH * features.key_features(*item.key)
         styles = torch.zeros(len(prepared), 1, self.style_width)
         for row, item in enumerate(prepared):
             if item is not None and item.style is not None:
