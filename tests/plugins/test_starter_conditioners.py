@@ -200,6 +200,15 @@ def test_with_a_prompt_a_text_leads_from_its_sound_towards_the_nearest_that_fits
     assert float(text.encode([text.prepare("solo piano", given)], given).values[0, :, -4:].abs().max()) == 0.0
 
 
+@pytest.mark.parametrize("lost", ["keys", "styles", "query.up.weight"])
+def test_a_memory_that_is_not_whole_is_refused(lost: str) -> None:
+    tensors = {f"memory.{name}": value for name, value in StyleMemory(6, 32, 4, width=8).state_dict().items()}
+    del tensors[f"memory.{lost}"]
+    slot = Slot("text", "text", 32 + TRANSPORT_WIDTH + 12 + 4, "sum", 50.0)
+    with pytest.raises(ConditionError, match="what the text of this checkpoint remembers cannot be read"):
+        StarterText(ConditionerSetup(slot, tensors=tensors))
+
+
 def test_a_weight_of_the_text_leaves_its_style_alone() -> None:
     text = remembering()
     whole = text.prepare("solo piano", context(seed=1))

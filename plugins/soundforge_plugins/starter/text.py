@@ -49,7 +49,13 @@ class StarterText:
 
     def __init__(self, setup: ConditionerSetup) -> None:
         known = {name.removeprefix(_MEMORY): t for name, t in setup.tensors.items() if name.startswith(_MEMORY)}
-        self.memory = StyleMemory.of(known) if known else None
+        try:
+            self.memory = StyleMemory.of(known) if known else None
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise ConditionError(
+                f"what the text of this checkpoint remembers cannot be read ({error}); expected keys, styles, "
+                "sharpness and query as `training.export` writes them: fetch the checkpoint again"
+            ) from error
         self.style_width = 0 if self.memory is None else self.memory.styles.shape[1]
         width = setup.slot.width - features.TRANSPORT_WIDTH - features.CHROMA_WIDTH - self.style_width
         if width <= 0 or width % TEXT_HEADS:
