@@ -16,7 +16,7 @@ from soundforge.nn.starter_text import BUCKETS, StarterTextEncoder, asked_key, a
 from soundforge_plugins.starter.codec import StarterCodec
 from soundforge_plugins.starter.conditioners import ORDINARY_LEVEL_DB, StarterChroma, StarterLevel, StarterStyle
 from soundforge_plugins.starter.tempi import usual_tempo
-from soundforge_plugins.starter.text import TOWARDS_TEXT, StarterText
+from soundforge_plugins.starter.text import KEY_STRENGTH, TOWARDS_TEXT, StarterText
 from soundforge_plugins.starter.timing import Beat, Transport
 
 RATE = 32_000
@@ -247,7 +247,7 @@ def test_a_key_in_the_text_is_chroma_unless_there_is_a_prompt() -> None:
     free = context(bpm=100.0)
     chroma = text.encode([text.prepare("piano in A minor", free), None], free).values[..., -12:]
     assert chroma[0, 0].nonzero().flatten().tolist() == [0, 2, 4, 5, 7, 9, 11]
-    assert (chroma[0, 0] == 1).nonzero().flatten().tolist() == [0, 4, 9]
+    assert (chroma[0, 0] == KEY_STRENGTH).nonzero().flatten().tolist() == [0, 4, 9]
     assert float(chroma[1].abs().max()) == 0.0
     prompted = context(prompt=beat_loop(100.0, 2.0), prompt_frames=100)
     heard = text.encode([text.prepare("piano in A minor", prompted)], prompted).values[..., -12:]
