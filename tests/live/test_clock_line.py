@@ -32,7 +32,7 @@ def test_the_line_is_found_through_late_callbacks(ppm: float, block: int, seed: 
     clock = ClockFilter(RATE)
     worst, _ = feed(clock, 12.0, ppm, seed, block=block)
     assert worst < 0.0008 * RATE
-    # Twelve seconds of blocks of 1024 that are called late tell it within 14 ppm in the median of 334 seeds, 78 at most.
+    # Twelve seconds of late blocks of 1024 tell it within 14 ppm in the median of 334 seeds, 78 at most.
     assert abs(clock.deviation_ppm - ppm) < 120
 
 
