@@ -43,8 +43,10 @@ class GuidancePlan:
 
     @property
     def layout(self) -> tuple[object, ...]:
-        """What every row is for. A source that comes or goes in rows of the same purpose needs no other rows."""
-        return len(self.rows), self.null_row, tuple(row for row, _ in self.corrections), self.passes
+        """What every row is for: which one is null, and what others lack. A source that comes or goes in rows of the
+        same purpose needs no other rows."""
+        lacking = tuple((row, self.rows[0] - self.rows[row]) for row, _ in self.corrections)
+        return len(self.rows), self.null_row, lacking, self.passes
 
     def merge(self, logits: Tensor) -> Tensor:
         """Logits by row `[R, ...]` to guided logits `[...]`."""

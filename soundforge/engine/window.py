@@ -221,7 +221,7 @@ class Window:
         other._known, other._fed, other._logits, other._grow = self._known, self._fed, self._logits, False
         other._allowed = None
         other._plan = other._make_plan()
-        if (other._plan.rows, other._plan.passes) == (self._plan.rows, self._plan.passes):
+        if other._plan.layout == self._plan.layout:
             other.passes = [p.clone(other.sequence.shape[-1]) for p in self.passes]
             if other._plan != self._plan:
                 other._refeed_last()

@@ -249,6 +249,25 @@ class TestChangesWhileItRuns:
             cut = type(fused)(fused.prepend, fused.cross, fused.cross_mask, fused.sum[:, :fed.shape[-1]])  # type: ignore[index]
             torch.testing.assert_close(logits, runtime.decoder.lm(fed, cut)[:, :, -1], atol=1e-5, rtol=1e-5)
 
+    def test_a_weight_that_goes_over_to_another_condition_is_computed_from_its_own_rows(self) -> None:
+        request = GenerateRequest(text="a b", conditions={"mood": AUDIO}, seed=1, guidance={"text": 3.0})
+        generation = Generation(tiny_runtime(), [request], prompt=None, new_frames=60)
+        while generation.done_frames < 20:
+            generation.step()
+        generation.update(guidance={"mood": 3.0})  # as many rows as before, one of them another
+        window, lm = generation.window, generation.runtime.decoder.lm
+        logits = window.guided_logits()
+        with torch.inference_mode():
+            fed = window.sequence[:, :, :window._known]
+            rows = []
+            for sources in window._plan.rows:
+                fused = generation.runtime.decoder.fuser.fuse(window.conditions.encode([sources]),
+                                                              window.sequence.shape[-1], 50.0)
+                cut = type(fused)(fused.prepend, fused.cross, fused.cross_mask,
+                                  fused.sum[:, :fed.shape[-1]])  # type: ignore[index]
+                rows.append(lm(fed, cut)[:, :, -1])
+        torch.testing.assert_close(logits, window._plan.merge(torch.stack(rows)), atol=1e-4, rtol=1e-4)
+
     def test_a_bad_change_is_refused_and_nothing_is_changed(self) -> None:
         generation = self.start(text="a b")
         with pytest.raises(ConditionError, match="colour"):
