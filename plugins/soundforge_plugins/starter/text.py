@@ -28,9 +28,10 @@ text is heard; see the model card."""
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A text: pieces of its words; the tempo in BPM, the key and the style that it brings, where nothing else does."""
+    """A text: the vector ``[W]`` of its words (None = without them); the tempo in BPM, the key and the style that it
+    brings, where nothing else does."""
 
-    words: list[list[int]]
+    words: Tensor | None
     bpm: float | None = None
     key: tuple[int, str] | None = None
     style: Tensor | None = None
@@ -39,7 +40,7 @@ class Description:
     def unweighted(self) -> Description | None:
         """What it brings, without its words: a weight of the text is one of these."""
         nothing = self.bpm is None and self.key is None and self.style is None
-        return None if nothing else replace(self, words=[])
+        return None if nothing else replace(self, words=None)
 
 
 class StarterText:
@@ -78,9 +79,11 @@ class StarterText:
             return None
         if not isinstance(value, str):
             raise ConditionError(f"condition 'text' came as {type(value).__name__}, expected a description in words")
-        words = tokenise(value)
-        if not words:
+        pieces = tokenise(value)
+        if not pieces:
             return None
+        with torch.inference_mode():
+            words = self.encoder(pad_tokens([pieces]).to(self.device))[0].cpu()
         style = self._recalled(words, context)
         if context.prompt is not None or context.prompt_codes is not None:
             return Description(words, style=style)
@@ -88,7 +91,7 @@ class StarterText:
             return Description(words, None, asked_key(value), style)
         return Description(words, asked_tempo(value) or usual_tempo(value, context.seed), asked_key(value), style)
 
-    def _recalled(self, words: list[list[int]], context: ConditionContext) -> Tensor | None:
+    def _recalled(self, words: Tensor, context: ConditionContext) -> Tensor | None:
         """Style features ``[S]`` of a piece that sounds like the text; None where the request gives a style, or does
         not want that (option `recall`).
 
@@ -100,35 +103,31 @@ class StarterText:
             raise ConditionError(f"option 'recall' of condition 'text' came as {recall!r}, expected true or false")
         if self.memory is None or not recall or "style" in context.given:
             return None
-        with torch.inference_mode():
-            text = self.encoder(pad_tokens([words]).to(self.device))[0].cpu()
-            if context.prompt is None and context.prompt_codes is None:
-                return self.memory.recall(text, context.seed)
-            own = None if self.codec is None else style_of_prompt(self.codec, context)
-            return None if own is None else TOWARDS_TEXT * (self.memory.nearest(text, own[0].cpu()) - own[0].cpu())
+        if context.prompt is None and context.prompt_codes is None:
+            return self.memory.recall(words, context.seed)
+        own = None if self.codec is None else style_of_prompt(self.codec, context)
+        return None if own is None else TOWARDS_TEXT * (self.memory.nearest(words, own[0].cpu()) - own[0].cpu())
 
     @torch.inference_mode()
     def encode(self, prepared: Sequence[Description | None], context: ConditionContext) -> Condition:
         """`[B, n_frames, W + transport + chroma + style]`; rows without text are masked."""
-        pieces = pad_tokens([[] if item is None else item.words for item in prepared]).to(self.device)
         n = max(1, context.n_frames)
-        # Without words there is nothing to read; a live trigger does not wait for it.
-        held = self.encoder(pieces) if bool(pieces.any()) else torch.zeros(len(prepared), self.encoder.width)
-        held = held.to(self.device)[:, None].expand(-1, n, -1)
         seconds = (context.prompt_frames - context.new_start) / context.frame_rate_hz  # made in earlier windows
         tempi = [None if item is None else item.bpm for item in prepared]
         beats = beat_features(
             [None if bpm is None else Beat(bpm, context.beats_per_bar, seconds * bpm / 60.0) for bpm in tempi], context
         )
-        known = torch.tensor([item is not None for item in prepared], device=held.device)
-        keys = torch.zeros(len(prepared), 1, features.CHROMA_WIDTH)
+        widths = (self.encoder.width, features.CHROMA_WIDTH, self.style_width)
+        words, keys, styles = (torch.zeros(len(prepared), 1, width) for width in widths)
         for row, item in enumerate(prepared):
-            if item is not None and item.key is not None:
+            if item is None:
+                continue
+            if item.words is not None:
+                words[row, 0] = item.words
+            if item.key is not None:
                 keys[row, 0] = KEY_STRENGTH * features.key_features(*item.key)
-        styles = torch.zeros(len(prepared), 1, self.style_width)
-        for row, item in enumerate(prepared):
-            if item is not None and item.style is not None:
+            if item.style is not None:
                 styles[row, 0] = item.style
-        frames = [part.to(held).expand(-1, n, -1) for part in (beats, keys, styles)]
-        values = torch.cat([held, *frames], dim=-1)
+        values = torch.cat([part.expand(-1, n, -1) for part in (words, beats, keys, styles)], dim=-1).to(self.device)
+        known = torch.tensor([item is not None for item in prepared], device=self.device)
         return Condition(values, known[:, None].expand(-1, n).clone())
